@@ -1,0 +1,1 @@
+"""Output maps of a network to labels, one module per representation."""

@@ -1,0 +1,1 @@
+"""Arrays, metadata, tables and pictures at any fsspec URL."""

@@ -1,0 +1,1 @@
+"""Run blocks somewhere, remember which are done, and say how it goes."""

@@ -1,0 +1,23 @@
+"""Command of the training: `python -m bigseg.train DATA OUTPUT`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from bigseg.train.loop import Settings, train
+
+
+def main(
+    data: Path, output: Path, steps: int = 4500, seed: int = 0, full_width: bool = False
+) -> None:
+    """Train the nuclei network that bigseg ships.
+
+    Example: python -m bigseg.train DATA training/nuclei --steps 4500
+    """
+    widths = (2, 32, 64, 128, 256) if full_width else (2, 16, 32, 64, 128)
+    train(data, output, Settings(widths=widths, steps=steps, seed=seed))
+
+
+typer.run(main)

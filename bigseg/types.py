@@ -1,0 +1,64 @@
+"""Names for the things that pass between layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from bigseg.grid import Block, Grid
+
+Labels = NDArray[np.unsignedinteger[Any]]
+"""Instance ids, 0 = background."""
+Floats = NDArray[np.float32]
+Facts = dict[str, Any]
+"""Small things to remember of a block (counts, timings); must be JSON."""
+
+
+class StageSpec(BaseModel):
+    """Everything that one stage needs, frozen; stored in the run as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @property
+    def grid(self) -> Grid:
+        """The blocks of this stage."""
+        raise TypeError(f"{type(self).__name__} must define its grid.")
+
+
+class Stage(Protocol):
+    """A step of the data's way; a module `bigseg.stages.NAME` with these six names is one."""
+
+    Spec: type[Any]
+
+    def check(self, spec: Any) -> None:
+        """Refuse what cannot work, before anything is run or written."""
+
+    def prepare(self, spec: Any) -> None:
+        """Create the arrays that the blocks will write; must be repeatable."""
+
+    def read(self, spec: Any, block: Block) -> Any:
+        """Load what a block needs; runs ahead of `block`, in a thread."""
+
+    def block(self, spec: Any, block: Block, data: Any) -> Facts:
+        """Compute and write one block."""
+
+    def finish(self, spec: Any, facts: Sequence[Facts]) -> Facts:
+        """Reduce over all blocks, given what each remembered, in grid order."""
+
+
+class Net(Protocol):
+    """A network as the engine sees it: a function on a batch of tiles."""
+
+    channels: int
+    """Input channels."""
+    tile: int
+    """Edge of the tiles it works best on, in pixels."""
+    diameter: float
+    """Diameter, in pixels, that objects have for it when nothing is rescaled."""
+
+    def __call__(self, tiles: Floats) -> Floats:
+        """(n, c, y, x) normalised images to (n, 3, y, x): flow y, flow x, cell probability."""
