@@ -94,8 +94,8 @@ def get(url: str) -> bytes:
 def put(url: str, data: bytes) -> None:
     """Write the object at `url` at once: readers see the old object or the new, never a part."""
     if not is_local(url):
-        fs, path = filesystem(url)
-        fs.pipe_file(path, data)
+        fs, remote = filesystem(url)
+        fs.pipe_file(remote, data)
         return
     path = local_path(url)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,10 +136,10 @@ def remove(url: str) -> None:
         else:
             path.unlink(missing_ok=True)
         return
-    fs, path = filesystem(url)
-    fs.invalidate_cache(path)
-    if fs.exists(path):
-        fs.rm(path, recursive=True)
+    fs, remote = filesystem(url)
+    fs.invalidate_cache(remote)
+    if fs.exists(remote):
+        fs.rm(remote, recursive=True)
 
 
 def protocol(url: str) -> str:
