@@ -71,7 +71,7 @@ def train(data: Path, output: Path, settings: Settings) -> None:
             net.train()
             loss = flow_loss(net, next(batches), device)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimiser.step()
             schedule.step()
             losses.append(loss.item())

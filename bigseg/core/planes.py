@@ -1,0 +1,81 @@
+"""Three-dimensional fields from a two-dimensional network: planes along each axis, averaged.
+
+As in Cellpose's 3D mode, each axis of the flow comes from the two orientations of planes that
+contain it, and the cell probability from all three. Cellpose adds them up; here they are averaged,
+so that a step stays at most about one voxel long and thresholds mean the same in 2D and 3D.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg.types import Floats
+
+PlaneFunction = Callable[[Floats], Floats]
+"""(n, c, h, w) planes to (n, 3, h, w): flow along h, flow along w, logit."""
+
+ORIENTATIONS = ((0, (1, 2)), (1, (0, 2)), (2, (0, 1)))
+"""Axis along which planes are stacked, and the two axes they contain, of (z, y, x)."""
+
+Range = tuple[int, int]
+
+
+def predict_volume(
+    predict: PlaneFunction, volume: Floats, core: tuple[Range, Range, Range], planes: int = 32
+) -> Floats:
+    """Average the outputs of planes in all three orientations.
+
+    Parameters
+    ----------
+    predict
+        Network with its tiling.
+    volume : (c, z, y, x) float32
+        Context included.
+    core
+        First and last + 1 voxel, along z, y, x, for which outputs are wanted. Only planes through
+        the core are computed.
+    planes
+        Planes per call, which bounds the memory.
+
+    Returns
+    -------
+    (4, z, y, x) float32
+        Flow z, y, x and logit, of the core.
+    """
+    shape = tuple(stop - start for start, stop in core)
+    field = np.zeros((4, *shape), np.float32)
+    for across, within in ORIENTATIONS:
+        stack = np.moveaxis(volume, 1 + across, 0)  # (n, c, h, w)
+        result = np.moveaxis(field, 1 + across, 1)  # (4, n, h, w)
+        crop = (slice(None), slice(None), *(slice(*core[axis]) for axis in within))
+        start, stop = core[across]
+        for first in range(start, stop, planes):
+            chosen = slice(first, min(first + planes, stop))
+            outputs = predict(np.ascontiguousarray(stack[chosen]))[crop]
+            place = slice(chosen.start - start, chosen.stop - start)
+            for channel, axis in enumerate(within):
+                result[axis, place] += outputs[:, channel] / 2
+            result[3, place] += outputs[:, 2] / 3
+    return field
+
+
+def positions(start: float, count: int, step: float) -> NDArray[np.float64]:
+    """Centres of `count` voxels of width `step` from edge `start`, in voxels of the other grid."""
+    return np.asarray(start + (np.arange(count) + 0.5) * step - 0.5, np.float64)
+
+
+def resample(array: Floats, axis: int, at: NDArray[np.float64]) -> Floats:
+    """Interpolate linearly along one axis; beyond the ends the end value holds."""
+    length = array.shape[axis]
+    at = np.clip(at, 0, length - 1)
+    if len(at) == length and np.array_equal(at, np.arange(length)):
+        return array
+    lower = np.minimum(at.astype(np.intp), max(length - 2, 0))
+    weight = (at - lower).astype(np.float32)
+    weight = weight.reshape([-1 if a == axis else 1 for a in range(array.ndim)])
+    result: Floats = np.take(array, lower, axis)
+    result += weight * (np.take(array, np.minimum(lower + 1, length - 1), axis) - result)
+    return result
