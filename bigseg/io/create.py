@@ -1,10 +1,7 @@
-"""Create planned OME-Zarr images and label images, and keep the list of an image's labels."""
+"""Create planned OME-Zarr images: empty arrays first, then the metadata that make them one."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,8 +9,8 @@ import zarr
 from zarr.codecs import BloscCodec, ZstdCodec
 
 from bigseg import files
-from bigseg.errors import ImageError, OutputExists
-from bigseg.io.ome import Image, Level, Version, describe
+from bigseg.errors import OutputExists
+from bigseg.io.ome import Image, Level, describe
 from bigseg.io.plan import TYPES
 from bigseg.io.store import open_array, open_store, read_node, write_group
 
@@ -28,119 +25,38 @@ def create_image(plan: Image) -> None:
     OutputExists
         If something else is there.
     """
-    _create(plan, _omero(plan), plain=False)
+    if not is_there(plan):
+        create_arrays(plan)
+        publish(plan)
 
 
-def create_labels(plan: Image, source: str | None = "../../") -> None:
-    """Write the metadata of a planned label image, and register it with its image.
+def create_arrays(plan: Image, *, labels: bool = False) -> None:
+    """Create the empty arrays of all levels; without `publish` they are no image yet.
 
-    It is registered if it lies in `IMAGE/labels/`. Repeating it is harmless.
+    Arrays that are there already as planned are kept, those of another kind are refused.
+    """
+    for level in plan.levels:
+        _create_array(plan, level, plain=labels)
+
+
+def publish(plan: Image, extra: dict[str, Any] | None = None) -> None:
+    """Write the group metadata that make planned arrays an image.
 
     Parameters
     ----------
-    plan : Image
-        With an integer dtype and without channels.
-    source : str or None
-        Path from the label image to the image it was made from.
-
-    Raises
-    ------
-    OutputExists
-        If something else is there.
-    ImageError
-        If the plan cannot be a label image, or lies in an image of another version.
+    extra
+        More NGFF metadata, such as `image-label`.
     """
-    if plan.dtype.kind not in "ui" or "c" in plan.axes:
-        raise ImageError(
-            f"Labels need an integer type and no channels; {plan.url} would have "
-            f"{plan.dtype} and axes {', '.join(plan.axes)}."
-        )
-    label: dict[str, Any] = {} if plan.version == "0.5" else {"version": "0.4"}
-    if source is not None:
-        label["source"] = {"image": source}
-    _create(plan, {"image-label": label}, plain=True)
-    parent, _, name = plan.url.rstrip("/").rpartition("/")
-    if parent.endswith("/labels"):
-        register_labels(parent, name, plan.version)
-
-
-def register_labels(folder: str, name: str, version: Version) -> None:
-    """Add `name` to the list of the labels group at `folder`, keeping all that is in it."""
-    with _locked(folder):
-        found = label_list(folder)
-        if name not in found:
-            _write_label_list(folder, [*found, name], version)
-    if name not in label_list(folder):
-        raise ImageError(
-            f"Another process changed the list of labels of {folder} at the same time; try again."
-        )
-
-
-def unregister_labels(folder: str, name: str) -> None:
-    """Take `name` off the list of the labels group at `folder`, keeping all others."""
-    with _locked(folder):
-        found = label_list(folder)
-        node = read_node(folder)
-        if node is not None and name in found:
-            found.remove(name)
-            _write_label_list(folder, found, "0.5" if node.format == 3 else "0.4")
-
-
-def label_list(folder: str) -> list[str]:
-    """Names that the labels group at `folder` lists; empty if there is no such group."""
-    node = read_node(folder)
-    if node is None:
-        return []
-    found = (node.attributes.get("ome") or node.attributes).get("labels", [])
-    if not isinstance(found, list):
-        raise ImageError(f"The labels metadata of {folder} must be a list, not {found!r}.")
-    return [str(name) for name in found]
-
-
-def _write_label_list(folder: str, names: list[str], version: Version) -> None:
-    node = read_node(folder)
-    attributes = dict(node.attributes) if node else {}
-    if version == "0.5":
-        ome = {**attributes.get("ome", {}), "version": "0.5", "labels": names}
-        write_group(folder, 3, {**attributes, "ome": ome})
-    else:
-        write_group(folder, 2, {**attributes, "labels": names})
-
-
-@contextlib.contextmanager
-def _locked(folder: str) -> Iterator[None]:
-    """Hold the folder against other processes of this machine, where the system can."""
-    if not files.is_local(folder):
-        yield
-        return
-    import fcntl
-
-    path = files.local_path(folder)
-    path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # network file systems may know no locks
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _create(plan: Image, extra: dict[str, Any], *, plain: bool) -> None:
-    if _is_there(plan):
-        return
-    for level in plan.levels:
-        _create_array(plan, level, plain=plain)
-    # The group comes last: an image exists only when all its arrays do.
+    more = {**_omero(plan), **(extra or {})}
     if plan.version == "0.5":
-        attributes = {"ome": {"version": "0.5", "multiscales": [_multiscale(plan)], **extra}}
+        attributes = {"ome": {"version": "0.5", "multiscales": [_multiscale(plan)], **more}}
         write_group(plan.url, 3, attributes)
     else:
         multiscale = {"version": "0.4", **_multiscale(plan)}
-        write_group(plan.url, 2, {"multiscales": [multiscale], **extra})
+        write_group(plan.url, 2, {"multiscales": [multiscale], **more})
 
 
-def _is_there(plan: Image) -> bool:
+def is_there(plan: Image) -> bool:
     """Whether the planned image exists; OutputExists if another thing is in its place."""
     found = None
     node = read_node(plan.url)

@@ -152,7 +152,13 @@ class Volume:
 
     def _get(self, box: Box, channels: slice) -> NDArray[Any]:
         """Voxels as (t, c, z, y, x)."""
-        data = np.asarray(self._array[self._slices(box, channels)])
+        try:
+            data = np.asarray(self._array[self._slices(box, channels)])
+        except (RuntimeError, ValueError, EOFError) as error:  # what the codecs raise
+            raise ImageError(
+                f"{self._url} cannot be read at (t, z, y, x) = {box} ({error}); "
+                "the stored chunk is damaged."
+            ) from error
         order = sorted(range(len(self.axes)), key=lambda i: AXES.index(self.axes[i]))
         lacking = tuple(i for i, axis in enumerate(AXES) if axis not in self.axes)
         return np.expand_dims(data.transpose(order), lacking).astype(self.dtype, copy=False)
@@ -164,9 +170,10 @@ class Volume:
 
     def _inside(self, box: Box) -> None:
         t, _, z, y, x = self.shape
-        if not all(0 <= s.start <= s.stop <= n for s, n in zip(box, (t, z, y, x), strict=True)):
+        if not all(0 <= s.start < s.stop <= n for s, n in zip(box, (t, z, y, x), strict=True)):
             raise ImageError(
-                f"The box {box} reaches beyond (t, z, y, x) = {(t, z, y, x)} of {self.image.url}."
+                f"The box {box} is empty or reaches beyond (t, z, y, x) = {(t, z, y, x)} "
+                f"of {self.image.url}."
             )
 
     def _channel(self, number: int) -> None:

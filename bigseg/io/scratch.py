@@ -1,0 +1,33 @@
+"""Arrays that live only as long as a run: zarr v3, one chunk per task at most."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import zarr
+from numpy.typing import DTypeLike
+from zarr.codecs import ZstdCodec
+
+from bigseg.grid import Index
+from bigseg.io.store import Array, open_array, open_store, read_node
+
+
+def create_scratch(url: str, shape: Index, chunks: Index, dtype: DTypeLike) -> None:
+    """Create an array of zeros, unless it is there already."""
+    if read_node(url) is None:
+        zarr.create_array(
+            open_store(url, read_only=False),
+            shape=shape,
+            chunks=chunks,
+            dtype=dtype,
+            zarr_format=3,
+            compressors=ZstdCodec(level=1),
+            fill_value=0,
+            config={"write_empty_chunks": False},
+        )
+
+
+@lru_cache(maxsize=16)
+def scratch(url: str) -> Array:
+    """Array at `url`, for reading and writing; each process opens it once."""
+    return open_array(url, write=True)
