@@ -58,7 +58,9 @@ class Net(Protocol):
     tile: int
     """Edge of the tiles it works best on, in pixels."""
     diameter: float
-    """Diameter, in pixels, that objects have for it when nothing is rescaled."""
+    """Diameter, in pixels, that images are rescaled to."""
+    usual_diameter: float
+    """Diameter of the objects it was trained on, assumed when none is given."""
 
     def __call__(self, tiles: Floats) -> Floats:
         """(n, c, y, x) normalised images to (n, 3, y, x): flow y, flow x, cell probability."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from typing import Any
 
 import zarr
 from numpy.typing import DTypeLike
 from zarr.codecs import ZstdCodec
 
 from bigseg.grid import Index
-from bigseg.io.store import Array, open_array, open_store, read_node
+from bigseg.io.store import open_array, open_store, read_node
 
 
 def create_scratch(url: str, shape: Index, chunks: Index, dtype: DTypeLike) -> None:
@@ -27,7 +27,6 @@ def create_scratch(url: str, shape: Index, chunks: Index, dtype: DTypeLike) -> N
         )
 
 
-@lru_cache(maxsize=16)
-def scratch(url: str) -> Array:
-    """Array at `url`, for reading and writing; each process opens it once."""
+def scratch(url: str) -> Any:
+    """Array at `url`, for reading and writing."""
     return open_array(url, write=True)

@@ -122,6 +122,10 @@ class TorchNet:
 
     @property
     def diameter(self) -> float:
+        return float(self.module.diam_mean.item())
+
+    @property
+    def usual_diameter(self) -> float:
         return float(self.module.diam_labels.item())
 
     @torch.inference_mode()
@@ -142,9 +146,20 @@ class TorchNet:
 
 
 @lru_cache(maxsize=1)
-def load(model: str) -> TorchNet:
-    """Network for a model name, path or URL; each process reads and builds it once."""
+def load(model: str, sha256: str) -> TorchNet:
+    """Network for a model name, path or URL; each process reads and builds it once.
+
+    Raises
+    ------
+    WeightsError
+        If the file is no longer the one whose digest is given, or does not fit a network.
+    """
     url = locate(model)
+    if digest(model) != sha256:
+        raise WeightsError(
+            f"{url} has changed since the run was planned; put the former weights back, "
+            "or start a new run."
+        )
     module = build(read_state(url), url)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     module = module.to(device)
@@ -154,5 +169,5 @@ def load(model: str) -> TorchNet:
 
 def has_fast_bfloat16() -> bool:
     """Whether this processor multiplies bfloat16 faster than float32."""
-    capability = getattr(torch.cpu, "get_capabilities", dict)()
+    capability: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))

@@ -1,0 +1,96 @@
+"""Flows of one block to the objects worth keeping: decode, judge, mend, drop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg.core.decode.flows import labels_from_flows
+from bigseg.core.holes import fill_holes
+from bigseg.core.quality import flow_errors, remove_objects, sizes
+from bigseg.types import Floats
+
+Faces = tuple[tuple[bool, bool], ...]
+"""For each axis: whether the array goes on beyond its first and beyond its last voxel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What makes an object."""
+
+    cellprob_threshold: float = 0.0
+    """Logit above which a voxel is foreground."""
+    flow_threshold: float = 0.4
+    """Largest flow error; 0 switches the test off."""
+    min_size: int = 15
+    """Voxels."""
+    max_size: int | None = None
+    """Voxels."""
+    steps: int = 200
+    """Euler steps along the flow."""
+
+
+def find_instances(
+    flows: Floats, logits: Floats, criteria: Criteria, open_faces: Faces
+) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """Objects of a block and how far their flows are from what they should be.
+
+    An object that a face of the block cuts, where the image goes on, is not judged: its flow, its
+    size and its holes are not known here. The neighbour that sees all of it judges it.
+
+    Parameters
+    ----------
+    flows : (2, y, x) or (3, z, y, x) float32
+        Voxels per step.
+    logits : (y, x) or (z, y, x) float32
+    criteria
+        What is kept.
+    open_faces
+        Faces beyond which the image goes on.
+
+    Returns
+    -------
+    labels : uint32, shape of `logits`
+        Ids 1..n.
+    errors : (n,) float64
+        Flow error of each object; NaN where it was not judged.
+    """
+    labels = labels_from_flows(
+        flows, logits, cellprob_threshold=criteria.cellprob_threshold, steps=criteria.steps
+    )
+    cut = cut_objects(labels, open_faces)
+    errors = np.full(len(cut), np.nan)
+    if criteria.flow_threshold > 0:
+        errors[~cut] = flow_errors(labels, flows, skip=cut)[~cut]
+        labels = remove_objects(labels, errors > criteria.flow_threshold)
+    labels = fill_holes(labels)
+    voxels = sizes(labels)
+    voxels = np.pad(voxels, (0, len(cut) - len(voxels)))
+    wrong = voxels < max(criteria.min_size, 1)
+    if criteria.max_size is not None:
+        wrong |= voxels > criteria.max_size
+    drop = (wrong & ~cut) | (voxels == 0)
+    drop[0] = False
+    labels, kept = compact(remove_objects(labels, drop))
+    return labels, errors[kept]
+
+
+def cut_objects(labels: NDArray[np.uint32], open_faces: Faces) -> NDArray[np.bool_]:
+    """Which ids, (n + 1,), touch a face beyond which the image goes on; never the background."""
+    cut = np.zeros(int(labels.max(initial=0)) + 1, bool)
+    for axis, (first, last) in enumerate(open_faces):
+        for is_open, place in ((first, 0), (last, -1)):
+            if is_open:
+                cut[np.unique(labels.take(place, axis))] = True
+    cut[0] = False
+    return cut
+
+
+def compact(labels: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
+    """Ids 1..n without gaps in the same order, and the former id of each."""
+    kept = np.flatnonzero(sizes(labels)[1:]) + 1
+    table = np.zeros(int(labels.max(initial=0)) + 1, np.uint32)
+    table[kept] = np.arange(1, len(kept) + 1, dtype=np.uint32)
+    return table[labels], kept

@@ -1,0 +1,150 @@
+"""Follow the flows of one block, judge its objects, and keep its opinion about its surroundings.
+
+Each block sees its neighbours as far as an object reaches (the halo). It keeps its labels of its
+own voxels and of a band around them: there two blocks have an opinion about the same voxels, and
+`merge` compares them. Ids are local to the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg import files
+from bigseg.core.instances import Criteria, Faces, compact, find_instances
+from bigseg.core.objects import measure_objects
+from bigseg.core.quantise import BACKGROUND, LOGIT_STEPS, unpack
+from bigseg.errors import SpecError
+from bigseg.grid import Block, Box, Grid, Index, grow, size, within
+from bigseg.io.scratch import create_scratch, scratch
+from bigseg.io.tables import write_table
+from bigseg.stages.predict import predictions_url
+from bigseg.types import Facts, StageSpec
+
+
+class Spec(StageSpec):
+    """How objects are found, and in which blocks."""
+
+    run: str
+    shape: Index
+    """(t, z, y, x)."""
+    block: Index
+    halo: Index
+    band: Index
+    """Voxels of the neighbours about which a block keeps its opinion."""
+    ndim: Literal[2, 3]
+    cellprob_threshold: float
+    flow_threshold: float
+    min_size: int
+    max_size: int | None
+    steps: int
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.shape, self.block, self.halo)
+
+    @property
+    def criteria(self) -> Criteria:
+        return Criteria(
+            self.cellprob_threshold, self.flow_threshold, self.min_size, self.max_size, self.steps
+        )
+
+
+def opinions_url(run: str) -> str:
+    """Where labels are before merging: uint32 (block, z, y, x), one row per block."""
+    return files.join(run, "scratch", "opinions")
+
+
+def objects_url(run: str, block: Block) -> str:
+    """Where the objects of a block are, one table row each; see `core.objects`."""
+    return files.join(run, "scratch", "objects", f"{block.id}.parquet")
+
+
+def keep_box(spec: Spec, block: Block) -> Box:
+    """Voxels about which a block keeps its opinion: its own and a band around them."""
+    return grow(block.write, spec.band, spec.shape)
+
+
+def read_opinion(spec: Spec, block: Block, box: Box | None = None) -> NDArray[np.uint32]:
+    """Labels that a block gave to a part of its `keep_box`: (z, y, x), local ids."""
+    kept = keep_box(spec, block)
+    place = within(box or kept, kept)[1:]
+    number = spec.grid.number(block.index)
+    return np.asarray(scratch(opinions_url(spec.run))[(number, *place)], np.uint32)
+
+
+def check(spec: Spec) -> None:
+    """Refuse thresholds below what predictions keep."""
+    if spec.cellprob_threshold < BACKGROUND:
+        raise SpecError(
+            f"cellprob_threshold {spec.cellprob_threshold} is below {BACKGROUND}, "
+            "under which predictions are not kept; choose a higher one."
+        )
+    if spec.cellprob_threshold > 127 / LOGIT_STEPS:
+        raise SpecError(
+            f"cellprob_threshold {spec.cellprob_threshold} is above {127 / LOGIT_STEPS}, "
+            "the largest logit that predictions keep; choose a lower one."
+        )
+
+
+def prepare(spec: Spec) -> None:
+    """Create the array of opinions."""
+    largest = tuple(
+        min(b + 2 * margin, n)
+        for b, margin, n in zip(spec.block, spec.band, spec.shape, strict=True)
+    )[1:]
+    # Neighbours read only a slab of a row, so rows are stored in pieces.
+    pieces = tuple(min(n, 1024 if spec.ndim == 2 else 128) for n in largest)
+    create_scratch(opinions_url(spec.run), (len(spec.grid), *largest), (1, *pieces), np.uint32)
+
+
+def read(spec: Spec, block: Block) -> NDArray[np.int8]:
+    """Predictions of a block with its halo: (k, z, y, x) int8."""
+    t, *space = block.read
+    return np.asarray(scratch(predictions_url(spec.run))[(t, slice(None), *space)][0])
+
+
+def block(spec: Spec, block: Block, data: NDArray[np.int8]) -> Facts:
+    """Find the objects of a block and store its opinion and its table."""
+    flows, logits = unpack(data)
+    flat = spec.ndim == 2
+    faces = _open_faces(spec, block)
+    labels, errors = find_instances(
+        flows[:, 0] if flat else flows,
+        logits[0] if flat else logits,
+        spec.criteria,
+        faces[1:] if flat else faces,
+    )
+    labels = labels[None] if flat else labels
+    table = measure_objects(
+        labels,
+        read=block.read,
+        write=block.write,
+        shape=spec.shape,
+        means={"flow_error": errors},
+        count=len(errors),
+    )
+    kept = keep_box(spec, block)
+    opinion, ids = compact(labels[within(kept, block.read)[1:]])
+    number = spec.grid.number(block.index)
+    place = tuple(slice(0, n) for n in size(kept)[1:])
+    scratch(opinions_url(spec.run))[(number, *place)] = opinion
+    rows = {name: column[ids - 1] for name, column in table.items()}
+    rows["id"] = np.arange(1, len(ids) + 1, dtype=np.uint64)
+    write_table(objects_url(spec.run, block), rows)
+    return {"objects": len(ids), "cut": int(rows["cut"].sum())}
+
+
+def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
+    """Count what the blocks found; objects at faces are counted by every block that sees them."""
+    return {name: sum(fact[name] for fact in facts) for name in ("objects", "cut")}
+
+
+def _open_faces(spec: Spec, block: Block) -> Faces:
+    """Faces of the read box beyond which the image goes on, along z, y, x."""
+    return tuple(
+        (box.start > 0, box.stop < n) for box, n in zip(block.read[1:], spec.shape[1:], strict=True)
+    )

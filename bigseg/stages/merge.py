@@ -1,0 +1,174 @@
+"""One id per object: compare the opinions of touching blocks, then cut the graph of all objects.
+
+A block and its later neighbours (over faces, edges and corners) have labelled a common zone. Every
+pair of objects that shares voxels there is an edge; a multicut over all edges decides which are
+one object. See `core.overlap` and `core.multicut`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg import files
+from bigseg.core.multicut import edge_costs, solve
+from bigseg.core.objects import Table, combine
+from bigseg.core.overlap import Edges, zone_edges
+from bigseg.core.relabel import dense_offsets, final_ids
+from bigseg.grid import Block, Grid, intersection
+from bigseg.io.scratch import create_scratch, scratch
+from bigseg.io.tables import read_table, write_table
+from bigseg.stages import label
+from bigseg.types import Facts, StageSpec
+
+
+class Spec(StageSpec):
+    """What is merged, and how readily."""
+
+    run: str
+    label: label.Spec
+    spacing: tuple[float, ...]
+    """Voxel size (z, y, x) or (y, x)."""
+    beta: float = 0.5
+    """Prior probability that two overlapping objects are different."""
+    repulsion: float = 0.0
+    """Cost of joining two objects that one block kept apart."""
+
+    @property
+    def grid(self) -> Grid:
+        return self.label.grid
+
+
+def edges_url(run: str, block: Block) -> str:
+    """Where the edges that a block owns are: one table row each."""
+    return files.join(run, "tables", "edges", f"{block.id}.parquet")
+
+
+def ids_url(run: str) -> str:
+    """Where final ids are: uint64 (node,), blocks in grid order, local ids in order."""
+    return files.join(run, "tables", "ids")
+
+
+def offsets_url(run: str) -> str:
+    """Where the number of each block's first node is: table with one column."""
+    return files.join(run, "tables", "offsets.parquet")
+
+
+def table_url(run: str) -> str:
+    """Where the final object table is."""
+    return files.join(run, "tables", "objects.parquet")
+
+
+def check(spec: Spec) -> None:
+    """Nothing can be wrong that `label` has not found."""
+
+
+def prepare(spec: Spec) -> None:
+    """Tables are small objects; nothing has to be created."""
+
+
+def read(spec: Spec, block: Block) -> list[tuple[int, NDArray[np.uint32], NDArray[np.uint32]]]:
+    """Number of each later neighbour, and both opinions about the common zone."""
+    own = label.keep_box(spec.label, block)
+    zones = []
+    for index in spec.grid.neighbours(block.index, (2, 3) if spec.label.ndim == 2 else (1, 2, 3)):
+        other = spec.grid.block_at(index)
+        zone = intersection(own, label.keep_box(spec.label, other))
+        if zone is not None:
+            ours = label.read_opinion(spec.label, block, zone)
+            theirs = label.read_opinion(spec.label, other, zone)
+            zones.append((spec.grid.number(index), ours, theirs))
+    return zones
+
+
+def block(
+    spec: Spec, block: Block, data: list[tuple[int, NDArray[np.uint32], NDArray[np.uint32]]]
+) -> Facts:
+    """Make and store the edges between a block and its later neighbours."""
+    number = spec.grid.number(block.index)
+    rows: list[dict[str, NDArray[Any]]] = []
+    for other, ours, theirs in data:
+        columns = zone_edges(ours, theirs).columns()
+        count = len(columns["u"])
+        columns["u_block"] = np.full(count, number, np.int64)
+        columns["v_block"] = np.full(count, other, np.int64)
+        rows.append(columns)
+    names = ("u_block", "u", "v_block", "v", "n_u", "n_v", "n_uv")
+    joined = {
+        name: np.concatenate([row[name] for row in rows]) if rows else np.zeros(0, np.int64)
+        for name in names
+    }
+    write_table(edges_url(spec.run, block), joined)
+    objects = len(read_table(label.objects_url(spec.run, block))["id"])
+    return {"edges": len(joined["u"]), "objects": objects}
+
+
+def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
+    """Cut the graph, give final ids, and sum the rows of each object."""
+    offsets = dense_offsets([fact["objects"] for fact in facts])
+    nodes = int(offsets[-1])
+    uv, edges = _graph(spec, offsets)
+    component = solve(
+        nodes,
+        uv,
+        edge_costs(edges, beta=spec.beta),
+        repulsion=spec.repulsion,
+        block_of_node=np.repeat(np.arange(len(facts)), np.diff(offsets)),
+    ).astype(np.int64)
+    own, size = _voxels(spec, nodes)
+    ids = final_ids(component, own > 0, _kept(spec, component, own, size))
+    create_scratch(ids_url(spec.run), (max(nodes, 1),), (1 << 18,), np.uint64)
+    scratch(ids_url(spec.run))[:nodes] = ids
+    write_table(offsets_url(spec.run), {"offset": offsets})
+    tables = (read_table(label.objects_url(spec.run, block)) for block in spec.grid)
+    table = combine(tables, ids, means=("flow_error",), spacing=spec.spacing)
+    write_table(table_url(spec.run), table)
+    return {
+        "objects": len(table["id"]),
+        "nodes": nodes,
+        "edges": len(uv),
+        "across_blocks": int((table["parts"] > 1).sum()),
+    }
+
+
+def _graph(spec: Spec, offsets: NDArray[np.int64]) -> tuple[NDArray[np.int64], Edges]:
+    """All edges, with global node numbers."""
+    tables = [read_table(edges_url(spec.run, block)) for block in spec.grid]
+    columns = {name: np.concatenate([t[name] for t in tables]) for name in tables[0]}
+    ends = [
+        offsets[columns[f"{side}_block"].astype(np.int64)] + columns[side].astype(np.int64) - 1
+        for side in ("u", "v")
+    ]
+    edges = Edges(*(columns[name] for name in ("u", "v", "n_u", "n_v", "n_uv")))
+    return np.stack(ends, 1), edges
+
+
+def _tables(spec: Spec) -> Iterator[Table]:
+    return (read_table(label.objects_url(spec.run, block)) for block in spec.grid)
+
+
+def _voxels(spec: Spec, nodes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Voxels of each node in its block's own voxels, and in all that the block sees."""
+    own, total = np.zeros(nodes, np.int64), np.zeros(nodes, np.int64)
+    first = 0
+    for table in _tables(spec):
+        last = first + len(table["id"])
+        own[first:last], total[first:last] = table["voxels"], table["voxels_total"]
+        first = last
+    return own, total
+
+
+def _kept(
+    spec: Spec, component: NDArray[np.int64], own: NDArray[np.int64], size: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Drop objects that turn out too small once all their parts are known."""
+    merged = np.zeros(int(component.max(initial=-1)) + 1, np.int64)
+    np.add.at(merged, component, own)
+    too_small = merged < spec.label.min_size
+    if spec.label.max_size is not None:
+        too_small |= merged > spec.label.max_size
+    kept: NDArray[np.bool_] = ~too_small[component]
+    return kept

@@ -1,0 +1,182 @@
+"""One intensity range per channel: percentiles of the whole image, from histograms of its blocks.
+
+The step `normalize` counts the upper 16 bits of every value. Where values are wider, the step
+`refine` (this module again, with `fine`) counts the lower bits in the few bins that matter, so that
+percentiles are exact; see `core.intensity`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg import files
+from bigseg.core.intensity import (
+    BINS,
+    Counts,
+    fine_histogram,
+    histogram,
+    is_exact_in_one_pass,
+    percentiles_of,
+    sort_keys,
+    wanted_bins,
+)
+from bigseg.errors import ImageError
+from bigseg.grid import Block, Grid, Index
+from bigseg.io.volume import Volume
+from bigseg.spec import Per
+from bigseg.types import Facts, StageSpec
+
+
+class Spec(StageSpec):
+    """What histograms are made of."""
+
+    run: str
+    image: str
+    level: int
+    channels: tuple[int, ...]
+    shape: Index
+    """(t, z, y, x)."""
+    block: Index
+    """(t, z, y, x), multiples of the image's chunks."""
+    dtype: str
+    percentiles: tuple[float, float]
+    per: Per
+    fine: bool = False
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.shape, self.block, (0, 0, 0, 0))
+
+    @property
+    def scratch(self) -> str:
+        return files.join(self.run, "scratch", "refine" if self.fine else "normalize")
+
+
+def ranges_url(run: str) -> str:
+    """Where the ranges of a run are: JSON, low and high by frame (or one for all) and channel."""
+    return files.join(run, "tables", "intensity.json")
+
+
+def ranges(run: str) -> list[list[tuple[float, float]]]:
+    """Low and high of each channel, for each frame; one entry if all frames share it."""
+    found = json.loads(files.get(ranges_url(run)))
+    return [[(low, high) for low, high in frame] for frame in found]
+
+
+def check(spec: Spec) -> None:
+    """Nothing can be wrong that opening the image has not found."""
+
+
+def prepare(spec: Spec) -> None:
+    """Histograms are small objects; nothing has to be created."""
+
+
+def read(spec: Spec, block: Block) -> NDArray[Any]:
+    """Voxels of the block: (1, c, z, y, x)."""
+    return Volume.open(spec.image, spec.level).read(block.write, spec.channels)
+
+
+def block(spec: Spec, block: Block, data: NDArray[Any]) -> Facts:
+    """Count the values of each channel."""
+    channels = [sort_keys(data[:, channel]) for channel in range(data.shape[1])]
+    if spec.fine:
+        bins = _bins(spec.run)[_frame(spec, block)]
+        counts = [fine_histogram(keys, b) for keys, b in zip(channels, bins, strict=True)]
+    else:
+        counts = [histogram(keys)[None] for keys in channels]
+    files.put(files.join(spec.scratch, f"{block.id}.npz"), _pack(counts))
+    ignored = data.size - sum(keys.size for keys in channels)
+    return {"voxels": int(data.size), "ignored": int(ignored)}
+
+
+def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
+    """Add the histograms up and read the percentiles off; or the bins that `refine` must count."""
+    exact = spec.fine or is_exact_in_one_pass(spec.dtype)
+    coarse = spec.model_copy(update={"fine": False})
+    result: list[Any] = []
+    for _, blocks in _frames(spec):
+        totals = _sum(coarse, blocks)
+        _refuse_empty(spec, totals)
+        if not exact:
+            result.append([wanted_bins(counts[0], spec.percentiles) for counts in totals])
+            continue
+        lower: list[Any] = [None] * len(totals)
+        if spec.fine:
+            bins = _bins(spec.run)[len(result)]
+            lower = list(zip(bins, _sum(spec, blocks), strict=True))
+        result.append(
+            [
+                percentiles_of(counts[0], spec.percentiles, spec.dtype, fine)
+                for counts, fine in zip(totals, lower, strict=True)
+            ]
+        )
+    url = ranges_url(spec.run) if exact else _bins_url(spec.run)
+    files.put(url, json.dumps(result).encode())
+    ignored = sum(fact["ignored"] for fact in facts)
+    return {"ranges" if exact else "bins": result, "ignored": ignored}
+
+
+def _refuse_empty(spec: Spec, totals: Sequence[Counts]) -> None:
+    for channel, counts in zip(spec.channels, totals, strict=True):
+        if not counts.any():
+            raise ImageError(
+                f"Channel {channel} of {spec.image} has no finite value (all NaN or infinite), "
+                "so there is nothing to segment; choose other --channels."
+            )
+
+
+def _frames(spec: Spec) -> Iterator[tuple[int, list[Block]]]:
+    """Blocks that share a range."""
+    for frame, blocks in groupby(spec.grid, key=lambda b: _frame(spec, b)):
+        yield frame, list(blocks)
+
+
+def _frame(spec: Spec, block: Block) -> int:
+    return block.write[0].start if spec.per == "frame" else 0
+
+
+def _sum(spec: Spec, blocks: Sequence[Block]) -> list[Counts]:
+    totals: list[Counts] = []
+    for one in blocks:
+        counts = _unpack(files.get(files.join(spec.scratch, f"{one.id}.npz")))
+        totals = [a + b for a, b in zip(totals, counts, strict=True)] if totals else counts
+    return totals
+
+
+def _pack(counts: Sequence[Counts]) -> bytes:
+    """Store only the bins that were hit."""
+    arrays: dict[str, Any] = {}
+    for channel, rows in enumerate(counts):
+        places = np.flatnonzero(rows)
+        arrays[f"rows{channel}"] = np.array(len(rows))
+        arrays[f"places{channel}"] = places.astype(np.uint32)
+        arrays[f"counts{channel}"] = rows.ravel()[places]
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def _unpack(data: bytes) -> list[Counts]:
+    result = []
+    with np.load(io.BytesIO(data)) as arrays:
+        for channel in range(len(arrays.files) // 3):
+            rows = np.zeros((int(arrays[f"rows{channel}"]), BINS), np.int64)
+            rows.ravel()[arrays[f"places{channel}"]] = arrays[f"counts{channel}"]
+            result.append(rows)
+    return result
+
+
+def _bins_url(run: str) -> str:
+    return files.join(run, "scratch", "normalize", "bins.json")
+
+
+def _bins(run: str) -> list[list[list[int]]]:
+    found: list[list[list[int]]] = json.loads(files.get(_bins_url(run)))
+    return found

@@ -1,0 +1,214 @@
+"""Run the network over overlapping tiles; keep flows and cell probability in eight bits.
+
+Blocks of this stage come from the network's tiles and the shape of the image alone, never from the
+blocks that label and write, so that predictions do not depend on how the rest is cut. Inside a
+block tiles blend; at its faces each side has `halo` voxels of context.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg import files
+from bigseg.core.intensity import rescale
+from bigseg.core.planes import ORIENTATIONS, Range, positions, predict_volume, resample
+from bigseg.core.quantise import quantise
+from bigseg.core.tiles import Tiling, predict_planes
+from bigseg.errors import WeightsError
+from bigseg.grid import Block, Grid, Index
+from bigseg.io.scratch import create_scratch, scratch
+from bigseg.io.volume import Volume
+from bigseg.nets import weights
+from bigseg.stages.normalize import ranges
+from bigseg.types import Facts, Floats, StageSpec
+
+Triple = tuple[float, float, float]
+
+
+class Spec(StageSpec):
+    """What the network is run on, and how planes are cut for it."""
+
+    run: str
+    image: str
+    level: int
+    channels: tuple[int, ...]
+    shape: Index
+    """(t, z, y, x)."""
+    block: Index
+    """(t, z, y, x), multiples of 16 where the axis is longer."""
+    halo: Index
+    """Context on each side of a block, voxels."""
+    ndim: Literal[2, 3]
+    model: str
+    digest: str
+    """SHA-256 of the weights."""
+    scale: Triple
+    """Pixels of the network per voxel, (z, y, x)."""
+    tile: int
+    margin: int
+    batch: int = 4
+    """Tiles per call of the network."""
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.shape, self.block, self.halo)
+
+    @property
+    def tiling(self) -> Tiling:
+        return Tiling(self.tile, self.margin)
+
+
+def predictions_url(run: str) -> str:
+    """Where predictions are: int8 (t, k, z, y, x), see `core.quantise`."""
+    return files.join(run, "scratch", "predictions")
+
+
+def check(spec: Spec) -> None:
+    """Refuse weights that do not fit the channels."""
+    net = weights.load(spec.model, spec.digest)
+    if len(spec.channels) > net.channels:
+        raise WeightsError(
+            f"Model '{spec.model}' takes {net.channels} channel(s), "
+            f"but {len(spec.channels)} are given: {spec.channels}."
+        )
+
+
+def prepare(spec: Spec) -> None:
+    """Create the scratch array; a block is a whole number of its chunks."""
+    t, *space = spec.shape
+    shape = (t, spec.ndim + 1, *space)
+    create_scratch(predictions_url(spec.run), shape, chunks(spec), np.int8)
+
+
+def chunks(spec: Spec) -> Index:
+    """Chunks of the scratch array: blocks, halved until halos read little more than they need."""
+    most = 512 if spec.ndim == 2 else 64
+    edges = []
+    for length in spec.block[1:]:
+        while length > most and length % 2 == 0:
+            length //= 2
+        edges.append(length)
+    return (1, spec.ndim + 1, *edges)
+
+
+def read(spec: Spec, block: Block) -> Floats | None:
+    """Normalised image of a block with its context: (c, z, y, x); None where it is constant."""
+    data = Volume.open(spec.image, spec.level).read(block.read, spec.channels)[0]
+    if all((channel == channel.flat[0]).all() for channel in data):
+        return None
+    found = ranges(spec.run)
+    frame = found[block.index[0] if len(found) > 1 else 0]
+    scaled = [rescale(channel, *limits) for channel, limits in zip(data, frame, strict=True)]
+    return np.stack(scaled)
+
+
+def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
+    """Predict one block and store it."""
+    kept = int(np.prod([w.stop - w.start for w in block.write]))
+    if data is None:
+        return {"kept": kept, "computed": 0, "network_seconds": 0.0, "empty": True}
+    net = Counting(weights.load(spec.model, spec.digest))
+    field = (
+        predict_2d(spec, net, data, block) if spec.ndim == 2 else predict_3d(spec, net, data, block)
+    )
+    packed = quantise(field[:-1], field[-1])
+    t, *space = block.write
+    scratch(predictions_url(spec.run))[(t, slice(None), *space)] = packed[None]
+    views = 1 if spec.ndim == 2 else len(ORIENTATIONS)
+    worked = kept * views * float(np.prod(spec.scale) if spec.ndim == 3 else spec.scale[1] ** 2)
+    return {
+        "kept": kept,
+        "redundancy_kept": worked,
+        "computed": net.pixels,
+        "network_seconds": round(net.seconds, 4),
+        "empty": False,
+    }
+
+
+def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
+    """Say how many pixels the network computed for each one that was kept."""
+    worked = sum(fact.get("redundancy_kept", 0) for fact in facts)
+    computed = sum(fact["computed"] for fact in facts)
+    return {
+        "tile_redundancy": round(computed / worked, 3) if worked else 0.0,
+        "network_seconds": round(sum(fact["network_seconds"] for fact in facts), 2),
+        "empty_blocks": sum(fact["empty"] for fact in facts),
+    }
+
+
+class Counting:
+    """A network that counts what it is asked for."""
+
+    def __init__(self, net: weights.TorchNet) -> None:
+        self.net = net
+        self.pixels = 0
+        self.seconds = 0.0
+
+    def __call__(self, tiles: Floats) -> Floats:
+        started = time.perf_counter()
+        outputs = self.net(tiles)
+        self.seconds += time.perf_counter() - started
+        self.pixels += tiles.shape[0] * tiles.shape[2] * tiles.shape[3]
+        return outputs
+
+
+def predict_2d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
+    """Flow y, flow x and logit of each plane: (3, z, y, x) of the block's own voxels."""
+    planes = np.moveaxis(data, 0, 1)  # (z, c, y, x)
+    for axis, scale in ((2, spec.scale[1]), (3, spec.scale[2])):
+        planes = _to_network(planes, axis, scale)
+    outputs = predict_planes(net, planes, spec.tiling, 3, spec.batch)
+    for axis, number in ((2, 2), (3, 3)):
+        outputs = _from_network(outputs, axis, block, number)
+    return np.moveaxis(outputs, 1, 0)
+
+
+def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
+    """Flow z, y, x and logit, (4, z, y, x), of the block's own voxels."""
+    volume = data
+    for axis, scale in enumerate(spec.scale, 1):
+        volume = _to_network(volume, axis, scale)
+    core = [_core(volume.shape[axis], block, axis) for axis in (1, 2, 3)]
+
+    def predict(planes: Floats) -> Floats:
+        return predict_planes(net, planes, spec.tiling, 3, spec.batch)
+
+    field = predict_volume(predict, volume, (core[0], core[1], core[2]))
+    for axis in (1, 2, 3):
+        field = _from_network(field, axis, block, axis, core[axis - 1], volume.shape[axis])
+    # A network's step is equally long along all axes; voxels of an anisotropic volume are not.
+    field[0] *= spec.scale[2] / spec.scale[0]
+    return field
+
+
+def _to_network(array: Floats, axis: int, scale: float) -> Floats:
+    """Resize an axis from voxels to pixels of the network."""
+    length = array.shape[axis]
+    wanted = max(round(length * scale), 1)
+    return resample(array, axis, positions(0, wanted, length / wanted))
+
+
+def _core(length: int, block: Block, number: int) -> Range:
+    """Pixels of the network that the block's own voxels lie between."""
+    at = _centres(length, block, number)
+    return max(int(np.floor(at[0])), 0), min(int(np.ceil(at[-1])) + 1, length)
+
+
+def _centres(length: int, block: Block, number: int) -> NDArray[np.float64]:
+    """Centres of the block's own voxels in pixels of the network, along a (t, z, y, x) axis."""
+    read, own = block.read[number], block.crop[number]
+    step = length / (read.stop - read.start)
+    return positions(own.start * step, own.stop - own.start, step)
+
+
+def _from_network(
+    array: Floats, axis: int, block: Block, number: int, core: Range | None = None, length: int = 0
+) -> Floats:
+    """Resize an axis back to the block's own voxels."""
+    start = core[0] if core else 0
+    return resample(array, axis, _centres(length or array.shape[axis], block, number) - start)

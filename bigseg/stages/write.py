@@ -1,0 +1,78 @@
+"""Write the finest level of the label image: every block's own voxels, with final ids.
+
+The arrays are created here, the metadata that make them an image come last (`publish`), so nobody
+mistakes a half-written result for a whole one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg.core.relabel import id_dtype, relabel
+from bigseg.grid import Block, Grid
+from bigseg.io.create import create_arrays
+from bigseg.io.ome import Image, describe
+from bigseg.io.plan import plan_labels
+from bigseg.io.scratch import scratch
+from bigseg.io.tables import read_table
+from bigseg.io.volume import Volume
+from bigseg.stages import label, merge
+from bigseg.types import Facts, StageSpec
+
+
+class Spec(StageSpec):
+    """Where labels come from and where they go."""
+
+    run: str
+    image: str
+    level: int
+    target: str
+    label: label.Spec
+
+    @property
+    def grid(self) -> Grid:
+        return self.label.grid
+
+
+def label_image(spec: Spec) -> Image:
+    """Plan of the label image: levels, chunks and the type that holds the largest id."""
+    largest = int(read_table(merge.table_url(spec.run))["id"].max(initial=0))
+    z, y, x = spec.label.block[1:]
+    return plan_labels(
+        describe(spec.image), spec.target, id_dtype(largest), (z, y, x), level=spec.level
+    )
+
+
+def check(spec: Spec) -> None:
+    """Nothing can be wrong that the plan of the run has not found."""
+
+
+def prepare(spec: Spec) -> None:
+    """Create the arrays of all levels."""
+    create_arrays(label_image(spec), labels=True)
+
+
+def read(spec: Spec, block: Block) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
+    """Local labels of the block's own voxels, (z, y, x), and the final id of each."""
+    labels = label.read_opinion(spec.label, block, block.write)
+    number = spec.grid.number(block.index)
+    first, last = read_table(merge.offsets_url(spec.run))["offset"][number : number + 2]
+    ids = scratch(merge.ids_url(spec.run))[int(first) : int(last)]
+    return labels, np.asarray(ids, np.uint64)
+
+
+def block(spec: Spec, block: Block, data: tuple[NDArray[np.uint32], NDArray[np.uint64]]) -> Facts:
+    """Relabel and write one block: whole shards that no other block touches."""
+    labels, ids = data
+    plan = label_image(spec)
+    final = relabel(labels, ids, np.uint64 if plan.dtype.itemsize == 8 else np.uint32)
+    Volume(plan, 0).write(block.write, final[None])
+    return {"voxels": int(np.count_nonzero(final))}
+
+
+def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
+    """Count the labelled voxels."""
+    return {"voxels": sum(fact["voxels"] for fact in facts)}
