@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -65,15 +66,16 @@ def downsample_mean(block: NDArray[Any], factors: Index) -> NDArray[Any]:
     -------
     array of the same dtype, ceil(n / f) long along each axis
     """
-    exact = block.dtype.kind in "bui" and block.dtype.itemsize <= 2
-    total = block.astype(np.int64 if exact else np.float64) if max(factors) == 1 else block
+    small = block.dtype.kind in "bui" and block.dtype.itemsize <= 2 and prod(factors) <= 4096
+    dtype = np.int32 if small else np.float64  # sums of 4096 16-bit values fit in 32 bits
+    total = block
     for axis, factor in enumerate(factors):
         if factor > 1:
-            total = _window_sums(total, axis, factor, np.int64 if exact else np.float64)
+            total = _window_sums(total, axis, factor, dtype)
     counts = _window_counts(block.shape, factors)
     mean = total / counts
     if block.dtype.kind == "b":
-        return mean >= 0.5
+        return np.asarray(mean >= 0.5)
     if block.dtype.kind in "ui":
         mean = np.floor(mean + 0.5)
     return mean.astype(block.dtype)

@@ -38,15 +38,28 @@ def create_labels(plan: Image, source: str | None = "../../") -> None:
             f"Labels need an integer type and no channels; {plan.url} would have "
             f"{plan.dtype} and axes {', '.join(plan.axes)}."
         )
+    parent, _, name = plan.url.rstrip("/").rpartition("/")
+    inside = parent.endswith("/labels")
+    if inside:
+        _check_version(parent.removesuffix("/labels"), plan, name)
     label: dict[str, Any] = {} if plan.version == "0.5" else {"version": "0.4"}
     if source is not None:
         label["source"] = {"image": source}
     if not is_there(plan):
         create_arrays(plan, labels=True)
         publish(plan, {"image-label": label})
-    parent, _, name = plan.url.rstrip("/").rpartition("/")
-    if parent.endswith("/labels"):
+    if inside:
         register_labels(parent, name, plan.version)
+
+
+def _check_version(image: str, plan: Image, name: str) -> None:
+    node = read_node(image)
+    if node is not None and node.format != plan.zarr_format:
+        version = {2: "0.4", 3: "0.5"}[node.format]
+        raise ImageError(
+            f"{image} is zarr v{node.format}, so labels/{name} must be NGFF {version}, "
+            f"not {plan.version}."
+        )
 
 
 def register_labels(folder: str, name: str, version: Version) -> None:

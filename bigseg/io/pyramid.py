@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from bigseg.core.pyramid import downsample_labels, downsample_mean, factors_between, parent_box
-from bigseg.grid import Box, Grid
+from bigseg.grid import Box, Grid, Index, size
 from bigseg.io.volume import Volume
 
 
@@ -30,11 +34,24 @@ def shrink_block(fine: Volume, coarse: Volume, box: Box, *, labels: bool) -> Non
     above = (fine.shape[0], *fine.shape[2:])
     below = (coarse.shape[0], *coarse.shape[2:])
     factors = factors_between(above, below)
-    source = parent_box(box, factors, above)
     for channel in range(coarse.shape[1]):
-        block = fine.read(source, (channel,))[:, 0]
-        if labels:
-            small = np.stack([downsample_labels(frame, factors[1:]) for frame in block])
-        else:
-            small = downsample_mean(block, factors)
+        small = np.empty(size(box), coarse.dtype)
+        for piece in _pieces(size(box)):
+            there = tuple(
+                slice(b.start + p.start, b.start + p.stop) for b, p in zip(box, piece, strict=True)
+            )
+            block = fine.read(parent_box(there, factors, above), (channel,))[:, 0]
+            small[piece] = _shrunk(block, factors, labels=labels)
         coarse.write(box, small, channel)
+
+
+def _pieces(shape: Index) -> Iterator[Box]:
+    """Parts of a block whose parents are small, and are whole chunks of 64³ or 512² voxels."""
+    wide = 1024 if shape[1] == 1 else 256
+    return (block.write for block in Grid(shape, (1, 32, wide, wide), (0, 0, 0, 0)))
+
+
+def _shrunk(block: NDArray[Any], factors: Index, *, labels: bool) -> NDArray[Any]:
+    if not labels:
+        return downsample_mean(block, factors)
+    return np.stack([downsample_labels(frame, factors[1:]) for frame in block])

@@ -36,3 +36,17 @@ def standard_unit(text: str | None) -> str | None:
     key = (text or "").strip().lower()
     unit = _STANDARD.get(key, key)
     return unit if unit in SPACE | TIME else None
+
+
+_POWERS = {
+    "picometer": -12, "nanometer": -9, "micrometer": -6, "millimeter": -3, "centimeter": -2,
+    "decimeter": -1, "meter": 0,
+}  # fmt: skip
+
+
+def ratio(unit: str | None, to: str | None) -> float:
+    """How many `to` one `unit` is; 1 unless both are metric lengths."""
+    powers = _POWERS.get(standard_unit(unit) or ""), _POWERS.get(standard_unit(to) or "")
+    if powers[0] is None or powers[1] is None:
+        return 1.0
+    return float(10.0 ** (powers[0] - powers[1]))

@@ -15,6 +15,7 @@ from bigseg.errors import ImageError, NotFound
 from bigseg.grid import Box
 from bigseg.io.ome import AXES, Image, Level, describe
 from bigseg.io.store import Array, open_array
+from bigseg.io.units import ratio
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,12 @@ class Volume:
 
     @property
     def spacing(self) -> tuple[float, float, float]:
-        """Size of a voxel, (z, y, x), in the image's units; 1 along an axis it lacks."""
+        """Size of a voxel, (z, y, x), in the image's unit of x; 1 along an axis it lacks."""
         size = dict(zip(self.axes, self.level.scale, strict=True))
-        return size.get("z", 1.0), size["y"], size["x"]
+        z, y, x = (
+            size.get(axis, 1.0) * ratio(self.units.get(axis), self.units.get("x")) for axis in "zyx"
+        )
+        return z, y, x
 
     @property
     def dtype(self) -> np.dtype[Any]:
