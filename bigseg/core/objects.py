@@ -171,8 +171,8 @@ def combine(
     Table
         N rows: `id`, `frame`, `voxels`, `z0` … `x1`, `z`, `y`, `x` (centroid in voxels),
         `touches_border`, `cut` (in a block that owns some of it), `parts` (block objects that own
-        some of it), the columns of `means`, and in physical units `volume` or `area`, `centroid_z` (of volumes),
-        `centroid_y`, `centroid_x`.
+        some of it), the columns of `means`, and in physical units `volume` or `area`,
+        `centroid_z` (of volumes), `centroid_y`, `centroid_x`.
 
     Raises
     ------

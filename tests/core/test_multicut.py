@@ -4,12 +4,16 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigseg.core.multicut import edge_costs, energy, solve
-from bigseg.core.overlap import Edges
+from bigseg.core.metrics import score
+from bigseg.core.multicut import edge_costs, energy, similarity, solve
+from bigseg.core.overlap import Edges, contingency, zone_edges
+from bigseg.core.relabel import dense_offsets, final_ids, relabel
 from bigseg.errors import BigsegError, SpecError
+from bigseg.grid import Block, Box, Grid, grow, intersection, within
 
 
 @st.composite
@@ -107,11 +111,13 @@ def test_threads_have_no_influence() -> None:
     assert (solve(300, uv, costs) == solve(300, uv, costs, threads=2)).all()
 
 
-def test_costs_are_log_odds_of_the_overlap() -> None:
-    table = edges((1, 1, 10, 10, 10), (1, 2, 15, 15, 10), (2, 2, 50, 50, 1))
-    costs = edge_costs(table)
-    assert costs == pytest.approx([np.log(0.999 / 0.001), 0, np.log(0.0111 / 0.9889)], abs=0.01)
-    assert edge_costs(table, beta=0.9) == pytest.approx(costs - np.log(9))
+def test_costs_are_log_odds_of_the_overlap_and_grow_with_size() -> None:
+    table = edges((1, 1, 16, 16, 16), (1, 2, 4, 16, 4), (2, 2, 16, 16, 1))
+    assert similarity(table) == pytest.approx([1, 0.5, 1 / 16])
+    odds = np.log([0.999 / 0.001, 1, 0.063375 / 0.936625])
+    assert edge_costs(table, size_exponent=0) == pytest.approx(odds)
+    assert edge_costs(table) == pytest.approx(odds * [16, 10, 16])
+    assert edge_costs(table, beta=0.9, size_exponent=0) == pytest.approx(odds - np.log(9))
 
 
 @pytest.mark.parametrize("beta", [0.0, 1.0, np.nan])
@@ -140,3 +146,94 @@ def test_counts_that_contradict_each_other_are_refused() -> None:
 def test_what_has_no_answer_is_refused(uv, costs, options, message) -> None:
     with pytest.raises(BigsegError, match=message):
         solve(3, np.array(uv), np.array(costs, float), **options)
+
+
+Opinion = tuple[Block, Box, np.ndarray]
+"""A block, the box it has an opinion about, and its labels of that box, with ids of its own."""
+
+
+def opinions(truth, block, band, random, shift=0) -> list[Opinion]:
+    """Cut a labelled (z, y, x) world into blocks that each name, and misplace, objects anew."""
+    grid = Grid((1, *truth.shape), (1, *block), (0, 0, 0, 0))
+    found = []
+    for part in grid:
+        box = grow(part.write, (0, band, band, band), grid.shape)
+        by = tuple(random.integers(-shift, shift + 1, 3)) if shift else (0, 0, 0)
+        labels = scipy.ndimage.shift(truth, by, order=0)[box[1:]]
+        ids, local = np.unique(labels, return_inverse=True)
+        names = np.zeros(len(ids), np.uint32)
+        names[ids > 0] = random.permutation(np.count_nonzero(ids)) + 1
+        found.append((part, box, names[local].reshape(labels.shape)))
+    return found
+
+
+def merged(truth, block, found: list[Opinion], **options) -> np.ndarray:
+    """Merge the opinions and write every block's own voxels."""
+    grid = Grid((1, *truth.shape), (1, *block), (0, 0, 0, 0))
+    first = dense_offsets([labels.max() for *_, labels in found])
+    pairs, columns = [np.zeros((0, 2), np.int64)], [np.zeros((5, 0), np.int64)]
+    for i, (part, box, labels) in enumerate(found):
+        for there in grid.neighbours(part.index):
+            j = grid.number(there)
+            zone = intersection(box, found[j][1])
+            assert zone is not None
+            table = zone_edges(
+                labels[within(zone, box)[1:]], found[j][2][within(zone, found[j][1])[1:]]
+            )
+            ids = [table.u.astype(np.int64) + first[i], table.v.astype(np.int64) + first[j]]
+            pairs.append(np.stack(ids, axis=1) - 1)
+            columns.append(np.stack([c.astype(np.int64) for c in table.columns().values()]))
+    component = solve(first[-1], np.concatenate(pairs), costs=edge_costs(
+        edges(*np.concatenate(columns, axis=1).T)), **options)  # fmt: skip
+    own = [labels[within(part.write, box)[1:]] for part, box, labels in found]
+    sizes = zip(own, np.diff(first), strict=True)
+    owns = np.concatenate([np.bincount(x.ravel(), minlength=n + 1)[1:] > 0 for x, n in sizes])
+    ids = final_ids(component, owns, None)
+    out = np.zeros(truth.shape, np.uint64)
+    for i, (part, _, _) in enumerate(found):
+        out[part.write[1:]] = relabel(own[i], ids[first[i] : first[i + 1]])
+    return out
+
+
+@st.composite
+def worlds(draw):
+    """Balls and thin rods, touching or not, in 2D or 3D; pieces of objects are objects."""
+    shape = np.array((draw(st.sampled_from([1, 14])), 15, 17))
+    seeds = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    paint = np.zeros(shape, np.uint32)
+    grid = np.indices(shape)
+    for i in range(1, draw(st.integers(1, 14)) + 1):
+        stretch = np.ones(3)
+        if draw(st.booleans()):
+            stretch[seeds.integers(3)] = 0.1
+        offset = (grid - (seeds.random(3) * shape)[:, None, None, None]).T * stretch
+        paint[((offset**2).sum(axis=-1) < seeds.uniform(0.5, 4) ** 2).T] = i
+    every = np.zeros(shape, np.uint32)
+    for i in range(1, paint.max() + 1):
+        pieces, _ = scipy.ndimage.label(paint == i, np.ones((3, 3, 3)))
+        every[pieces > 0] = pieces[pieces > 0] + every.max()
+    return every
+
+
+@given(worlds(), st.tuples(*[st.integers(3, 9)] * 3), st.integers(1, 3), st.integers(0, 99))
+@settings(deadline=None, max_examples=60)
+def test_truth_comes_back_from_blocks_that_know_it(truth, block, band, seed) -> None:
+    result = merged(truth, block, opinions(truth, block, band, np.random.default_rng(seed)))
+    pairs, _ = contingency(result, truth)
+    objects = len(np.unique(truth[truth > 0]))
+    assert len(pairs) == objects + (truth == 0).any()
+    assert (result > 0).tolist() == (truth > 0).tolist()
+    assert result.max() == objects
+
+
+def test_blocks_that_are_a_voxel_off_still_agree() -> None:
+    random = np.random.default_rng(0)
+    grid = np.indices((40, 40, 40)).reshape(3, -1)
+    centres = np.stack(np.meshgrid(*[np.arange(5, 40, 10)] * 3), -1).reshape(-1, 3)
+    centres = centres + random.integers(-1, 2, centres.shape)
+    distance = np.linalg.norm(grid[None] - centres[:, :, None], axis=1)
+    near = np.where(distance.min(axis=0) < 6, distance.argmin(axis=0) + 1, 0)
+    truth = near.reshape(40, 40, 40).astype(np.uint32)
+    found = opinions(truth, (20, 20, 20), 4, random, shift=1)
+    scores = score(*contingency(merged(truth, (20, 20, 20), found), truth), thresholds=[0.5])
+    assert scores.average_precision[0] >= 0.99
