@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -160,12 +161,15 @@ def _opened_bioio(path: str, scene: str | None) -> Iterator[Source]:
         try:
             image = BioImage(path)
         except Exception as error:  # each of its readers has exceptions of its own
-            raise ImageError(f"bioio cannot read {path}: {error}") from error
+            reason = str(error).partition(". ")[0]
+            raise ImageError(f"bioio cannot read {path}: {reason}.") from error
         _choose_scene(image, path, scene)
         array = image.get_image_dask_data("TCZYX")
     sizes = {"z": image.scale.Z, "y": image.scale.Y, "x": image.scale.X, "t": image.scale.T}
     scale, units = {}, {}
     for axis, size in sizes.items():
+        if isinstance(size, timedelta):
+            size = size.total_seconds()
         if isinstance(size, float) and size > 0:
             scale[axis], units[axis] = size, "second" if axis == "t" else "micrometer"
     names = tuple(map(str, image.channel_names or ()))

@@ -10,8 +10,10 @@ from xml.etree import ElementTree
 import numpy as np
 import tifffile
 import zarr
+from numpy.typing import NDArray
 
 from bigseg.errors import ImageError
+from bigseg.grid import Box
 from bigseg.io.source import Source
 from bigseg.io.units import standard_unit
 
@@ -56,13 +58,23 @@ def opened_tiff(path: str, scene: str | None = None) -> Iterator[Source]:
                 _axes(series.axes),
                 tuple(series.shape),
                 np.dtype(series.dtype),
-                lambda box: np.asarray(array[box]),
+                lambda box: _decoded(path, array, box),
                 scale,
                 units,
                 channels,
             )
         finally:
             store.close()
+
+
+def _decoded(path: str, array: Any, box: Box) -> NDArray[Any]:
+    try:
+        return np.asarray(array[box])
+    except Exception as error:  # each codec has exceptions of its own
+        remedy = "the file is damaged"
+        if "imagecodecs" in str(error):
+            remedy = "its compression needs a package: pip install imagecodecs"
+        raise ImageError(f"{path} cannot be decoded ({error}); {remedy}.") from error
 
 
 def _series(path: str, file: Any, scene: str | None) -> int:
