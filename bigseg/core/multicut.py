@@ -162,15 +162,21 @@ def canonical_edges(
     if number_of_nodes >= 1 << 31:
         raise BigsegError(f"{number_of_nodes} objects are more than one graph holds (2^31).")
     key = low * number_of_nodes + high
-    step = np.diff(key)
-    if len(key) and not (step > 0).all():
+    if not (key[1:] > key[:-1]).all():
         order = np.argsort(key)
-        if (key[order][1:] == key[order][:-1]).any():
-            order = np.lexsort((costs, key))  # floats add up to the bit only in a fixed order
-        key, costs = key[order], costs[order]
-        first = np.flatnonzero(np.r_[True, key[1:] != key[:-1]])
-        key, costs = key[first], np.add.reduceat(costs, first)
+        key, costs = _parallel_summed(key[order], costs[order])
     return np.stack(np.divmod(key, max(number_of_nodes, 1)), axis=1), costs
+
+
+def _parallel_summed(key: NDArray[np.int64], costs: Costs) -> tuple[NDArray[np.int64], Costs]:
+    """Sum the costs of equal keys, smallest first: floats add up to the bit only in one order."""
+    same = key[1:] == key[:-1]
+    if not same.any():
+        return key, costs
+    twins = np.flatnonzero(np.r_[same, False] | np.r_[False, same])
+    costs[twins] = costs[twins][np.lexsort((costs[twins], key[twins]))]
+    first = np.flatnonzero(np.r_[True, ~same])
+    return key[first], np.add.reduceat(costs, first)
 
 
 def _check(
@@ -266,7 +272,7 @@ def _split(root: Nodes, uv: NDArray[np.int64], costs: Costs, threads: int) -> No
     graph = UndirectedGraph.from_unique_edges(len(nodes), dense.astype(np.uint64))
     solver = MulticutDecomposer(KernighanLinMulticut(), number_of_threads=threads)
     label = np.asarray(solver.optimize(MulticutObjective(graph, costs)))
-    # What only repulsion holds together falls apart: never dearer, and no odd couples.
+    # Kernighan-Lin may put nodes together that no attraction joins; parting them costs nothing.
     together = (label[dense[:, 0]] == label[dense[:, 1]]) & (costs > 0)
     root[nodes] = nodes[_components(len(nodes), dense, together)]
 

@@ -154,6 +154,13 @@ def test_aji_of_cellpose_on_three_objects() -> None:
     assert aji_cellpose(match(*contingency(GUESS, TRUTH))) == (4 + 3) / 13
 
 
+def test_aji_of_cellpose_prefers_a_pair_of_half_to_two_of_less() -> None:
+    # IoU 5/10 of the first two, against 2/8 and 2/7, whose sum is larger.
+    guess = np.array([[1, 1, 1, 1, 1, 1, 1, 1, 2, 2]])
+    truth = np.array([[1, 1, 1, 1, 1, 2, 2, 0, 1, 1]])
+    assert aji_cellpose(match(*contingency(guess, truth))) == 5 / 10
+
+
 def test_precision_and_errors_on_three_objects() -> None:
     matches = match(*contingency(GUESS, TRUTH))
     assert average_precision(matches, 0.5) == 2 / 4

@@ -1,6 +1,6 @@
 """The partition is the best one, whatever the order of edges; and truth comes back from blocks."""
 
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigseg.core.metrics import score
-from bigseg.core.multicut import edge_costs, energy, similarity, solve
+from bigseg.core.multicut import canonical_edges, edge_costs, energy, similarity, solve
 from bigseg.core.overlap import Edges, contingency, zone_edges
 from bigseg.core.relabel import dense_offsets, final_ids, relabel
 from bigseg.errors import BigsegError, SpecError
@@ -88,6 +88,27 @@ def test_neighbours_in_the_graph_do_not_change_a_component(graph) -> None:
 def test_a_weak_false_link_is_cut() -> None:
     uv = np.array([[0, 1], [2, 3], [1, 2], [0, 2], [1, 3]])
     assert solve(4, uv, np.array([3, 3, 1, -2, -2.0])).tolist() == [0, 0, 1, 1]
+
+
+def test_what_no_attraction_joins_is_not_together() -> None:
+    # The solver's own answer puts two nodes together here that only a cost of 0 joins.
+    joined = "45 36 04 02 46 26 56 15 05 34 25 03 06 14 35 01 12 23 13"
+    costs = np.array([2, -1, -1, 0, -2, 2, 2, -1, 1, 0, 2, 1, 1, -2, 0, -1, 1, -2, 0.0])
+    pairs = np.array([[int(u), int(v)] for u, v in joined.split()])
+    component = solve(7, pairs, costs)
+    inside = (component[pairs[:, 0]] == component[pairs[:, 1]]) & (costs > 0)
+    assert (solve(7, pairs[inside], costs[inside]) == component).all()
+
+
+def test_parallel_costs_add_up_to_the_bit_in_any_order() -> None:
+    costs = [0.1, 0.2, 0.3, 5.0]
+    uv = np.array([[0, 1], [0, 1], [1, 0], [0, 2]])
+    sums = {
+        tuple(canonical_edges(3, uv[list(o)], np.array(costs)[list(o)])[1])
+        for o in permutations(range(4))
+    }
+    assert len(sums) == 1
+    assert sums.pop() == pytest.approx((0.6, 5))
 
 
 def test_nodes_without_edges_stay_alone() -> None:
