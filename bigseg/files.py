@@ -110,6 +110,31 @@ def put(url: str, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def check_writable(url: str) -> None:
+    """Make sure that objects can be written below `url`, which need not exist yet.
+
+    Raises
+    ------
+    Unreachable
+        If they cannot; nothing is left behind in either case.
+    """
+    place = url
+    if is_local(url):
+        path = local_path(absolute(url))
+        while not path.exists():
+            path = path.parent
+        place = str(path)
+    probe = join(place, f".{uuid.uuid4().hex}.part")
+    try:
+        put(probe, b"")
+        remove(probe)
+    except Exception as error:  # each remote driver has exceptions of its own
+        raise Unreachable(
+            f"{url} cannot be written ({type(error).__name__}: {error}); "
+            "choose another place or get the permission."
+        ) from error
+
+
 def names(url: str) -> list[str]:
     """Sorted names in the folder at `url`; empty if there is no such folder."""
     if is_local(url):

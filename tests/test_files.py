@@ -69,6 +69,19 @@ def test_readers_never_see_a_part(tmp_path: Path) -> None:
             assert files.get(url) in contents
 
 
+def test_writable_places(folder: str) -> None:
+    files.check_writable(files.join(folder, "new", "deep"))
+    assert files.names(folder) == []
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(files.Unreachable, match=r"file/a cannot be written .*choose another"):
+        files.check_writable(str(tmp_path / "file" / "a"))
+    with pytest.raises(files.Unreachable, match=r"/proc/a cannot be written"):
+        files.check_writable("/proc/a")
+
+
 def test_unfinished_parts_are_not_listed(tmp_path: Path) -> None:
     (tmp_path / ".a.123.part").touch()
     assert files.names(str(tmp_path)) == []

@@ -69,6 +69,8 @@ def convert(
     NotFound, ImageError
         If a source is missing or unclear, or sources do not fit together.
     """
+    if version not in ("0.4", "0.5"):
+        raise ImageError(f"NGFF {version} cannot be written; choose 0.5 (zarr v3) or 0.4 (v2).")
     _check_output(sources, output)
     with opened_all(list(sources), axes) as source:
         plan = _planned(source, files.absolute(output), voxel_size, version, block)

@@ -152,13 +152,13 @@ def _locked(folder: str) -> Iterator[None]:
     if not files.is_local(folder):
         yield
         return
-    import fcntl
-
     path = files.local_path(folder)
     path.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDONLY)
     try:
-        with contextlib.suppress(OSError):  # network file systems may know no locks
+        with contextlib.suppress(OSError, ImportError):  # some file systems know no locks
+            import fcntl
+
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -19,28 +18,6 @@ from bigseg.io.labels import label_names
 from bigseg.io.ome import Image, describe, image_node, multiscale_attributes
 from bigseg.io.store import open_array, open_store
 from bigseg.io.units import SPACE, TIME, standard_unit
-
-
-@dataclass(frozen=True)
-class Info:
-    """Everything there is to say about an image without reading its voxels."""
-
-    image: Image
-    labels: tuple[str, ...]
-    problems: tuple[str, ...]
-    """What is wrong with it as NGFF; empty if it is valid."""
-
-
-def info(url: str) -> Info:
-    """Describe and validate the image at `url`.
-
-    Raises
-    ------
-    NotFound, ImageError
-        If it cannot be read as an image at all; see `bigseg.io.ome.describe`.
-    """
-    image = describe(url)
-    return Info(image, tuple(label_names(url)), tuple(validate(url)))
 
 
 def validate(url: str) -> list[str]:

@@ -260,6 +260,11 @@ def test_voxels_must_be_numbers(tmp_path: Path, array: np.ndarray, sentence: str
         convert([str(tmp_path / "a.npy")], str(tmp_path / "a.zarr"))
 
 
+def test_only_known_versions_are_written(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"NGFF 0\.3 cannot be written; choose 0\.5"):
+        convert([str(tmp_path)], str(tmp_path / "a.zarr"), version="0.3")
+
+
 def test_voxel_sizes_must_be_positive(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.zeros((4, 5)))
     for size in ((0, 1), (1,), (1, 1, -1)):

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import zarr
 
-from bigseg.errors import NotFound
 from bigseg.io.create import create_arrays, create_image, publish
 from bigseg.io.labels import create_labels, register_labels
 from bigseg.io.ome import Image
 from bigseg.io.plan import plan_image, plan_labels
-from bigseg.io.validate import info, validate
+from bigseg.io.validate import validate
 
 BLOCK = (1, 64, 64)
 
@@ -44,10 +43,7 @@ def scale_of(attributes: dict[str, Any], level: int) -> list[float]:
 def test_what_we_write_is_valid(tmp_path: Path, version: str) -> None:
     image = image_at(tmp_path, version)
     create_labels(plan_labels(image, f"{tmp_path}/labels/cells", "u4", BLOCK))
-    found = info(str(tmp_path))
-    assert found.image == image
-    assert found.labels == ("cells",)
-    assert found.problems == ()
+    assert validate(str(tmp_path)) == validate(f"{tmp_path}/labels/cells") == []
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -134,5 +130,3 @@ def test_the_library_is_asked_too(tmp_path: Path, version: str) -> None:
 
 def test_what_is_no_image_has_one_problem(tmp_path: Path) -> None:
     assert validate(str(tmp_path / "gone")) == [f"There is nothing at {tmp_path}/gone."]
-    with pytest.raises(NotFound, match="There is nothing at"):
-        info(str(tmp_path / "gone"))
