@@ -6,6 +6,7 @@ All that can be refused is refused here, before anything is written.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 
 from bigseg import files
@@ -114,9 +115,7 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
     return steps + _output_steps(spec, run, volume, labelled)
 
 
-def _output_steps(
-    spec: SegmentSpec, run: str, volume: Volume, labelled: label.Spec
-) -> list[Step]:
+def _output_steps(spec: SegmentSpec, run: str, volume: Volume, labelled: label.Spec) -> list[Step]:
     """Steps that write the label image, its levels and the report."""
     written = write.Spec(
         run=run, image=spec.image, level=spec.level, target=spec.target, label=labelled
@@ -125,7 +124,7 @@ def _output_steps(
     z, y, x = labelled.block[1:]
     plan = plan_labels(volume.image, spec.target, "uint32", (z, y, x), level=spec.level)
     levels = [Volume(plan, number) for number in range(len(plan.levels))]
-    for number, (finer, coarse) in enumerate(zip(levels, levels[1:], strict=False), 1):
+    for number, (finer, coarse) in enumerate(pairwise(levels), 1):
         level = pyramid.Spec(
             write=written,
             number=number,
@@ -243,7 +242,7 @@ def _usual_block(shape: Index, ndim: int) -> Index:
 
 def reading_block(volume: Volume) -> Index:
     """Blocks of `normalize`: whole stored objects, of about 2²⁴ voxels."""
-    t, _, *space = volume.shape
+    space = volume.shape[2:]
     edges = list(volume.unit[1:])
     for axis in (2, 1, 0):
         while edges[axis] < space[axis] and edges[0] * edges[1] * edges[2] < 1 << 23:

@@ -62,4 +62,5 @@ def random_light(image: Floats, rng: np.random.Generator) -> Floats:
     light = light * gain + rng.uniform(-0.05, 0.1)
     if rng.random() < 0.5:
         light = light + rng.normal(0, rng.uniform(0, 0.08) * gain, light.shape)
-    return light.astype(np.float32)
+    lit: Floats = light.astype(np.float32)
+    return lit

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -40,8 +40,20 @@ class Settings:
     """Every n-th sample of each source is kept for validation."""
 
 
-def train(data: Path, output: Path, settings: Settings) -> None:
-    """Train and write `weights.safetensors`, `settings.json` and `curve.jsonl` to `output`."""
+def train(data: Path, output: Path, settings: Settings, initial: Path | None = None) -> None:
+    """Train and write `weights.safetensors`, `settings.json` and `curve.jsonl` to `output`.
+
+    Parameters
+    ----------
+    data
+        Folder that holds the sources of `bigseg.train.data.SOURCES`.
+    output
+        Folder to create.
+    settings
+        Size of the network, length of the training.
+    initial
+        Weights to go on from; None: random ones.
+    """
     output.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(settings.seed)
     groups = [load(data, source) for source in SOURCES]
@@ -51,10 +63,8 @@ def train(data: Path, output: Path, settings: Settings) -> None:
     diameter = float(np.median([s.diameter for g in keep for s in g]))
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    net = CellposeUNet(settings.widths).to(device)
+    net = _network(settings, initial, diameter).to(device)
     net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    net.diam_mean.fill_(diameter)
-    net.diam_labels.fill_(diameter)
     optimiser = torch.optim.AdamW(
         [p for p in net.parameters() if p.requires_grad], weight_decay=settings.weight_decay
     )
@@ -86,6 +96,15 @@ def train(data: Path, output: Path, settings: Settings) -> None:
                 curve.flush()
                 losses.clear()
                 save(net, output / "weights.safetensors")
+
+
+def _network(settings: Settings, initial: Path | None, diameter: float) -> CellposeUNet:
+    net = CellposeUNet(settings.widths)
+    if initial is not None:
+        net.load_state_dict({name: value.float() for name, value in load_file(initial).items()})
+    net.diam_mean.fill_(diameter)
+    net.diam_labels.fill_(diameter)
+    return net
 
 
 def flow_loss(net: CellposeUNet, batch: Batch, device: str) -> Tensor:

@@ -1,0 +1,102 @@
+"""Open what `--cluster` names, as an executor."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import dask as dask_library
+import psutil
+from distributed import Client, LocalCluster
+
+from bigseg.errors import SpecError
+from bigseg.run.dask import CONFIG, dask
+from bigseg.run.execute import Executor, serial, threads
+
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """An executor and how many blocks it computes at once."""
+
+    execute: Executor
+    workers: int
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return psutil.cpu_count() or 1
+
+
+@contextmanager
+def open_cluster(name: str | None = None, workers: int | None = None) -> Iterator[Cluster]:
+    """Start or join workers; they are gone, or left as they were, at the end.
+
+    Parameters
+    ----------
+    name
+        "local" (the default: processes on this machine), "serial", "threads", or the address of a
+        running scheduler, tcp://… or tls://….
+    workers
+        Processes or threads; None: as many as cores.
+
+    Raises
+    ------
+    SpecError
+        If the name means nothing or the scheduler does not answer.
+    """
+    count = workers or cores()
+    if name == "serial":
+        yield Cluster(serial, 1)
+    elif name == "threads":
+        yield Cluster(threads(count), count)
+    elif name in (None, "local"):
+        with _local(count) as client:
+            yield Cluster(dask(client, count), count)
+    elif name.startswith(("tcp://", "tls://")):
+        with _connect(name) as client:
+            nthreads = sum(client.nthreads().values())
+            if not nthreads:
+                raise SpecError(f"The scheduler at {name} has no workers; start some first.")
+            yield Cluster(dask(client, nthreads), nthreads)
+    else:
+        raise SpecError(
+            f"Cluster '{name}' is unknown; use local, serial, threads, or an address tcp://…."
+        )
+
+
+@contextmanager
+def _local(count: int) -> Iterator[Client]:
+    """Single-threaded worker processes that listen on localhost only and share the cores."""
+    share = str(max(cores() // count, 1))
+    environment = dict.fromkeys(THREADS, share)
+    config = {**CONFIG, "distributed.nanny.pre-spawn-environ": environment}
+    with (
+        dask_library.config.set(config),
+        LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address=None,
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@contextmanager
+def _connect(address: str) -> Iterator[Client]:
+    try:
+        client = Client(address, timeout="10s", set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        raise SpecError(f"No Dask scheduler answers at {address} ({error}).") from None
+    with client:
+        yield client
