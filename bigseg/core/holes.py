@@ -151,7 +151,7 @@ def _meet(owner: int, neighbour: int) -> int:
     """Owner of a piece that has `owner` so far (0 = none yet) and touches `neighbour`."""
     if neighbour == 0 or neighbour == owner:
         return owner
-    return np.int64(neighbour) if owner == 0 else OPEN
+    return int(neighbour) if owner == 0 else OPEN
 
 
 @njit(cache=True, nogil=True)

@@ -7,16 +7,19 @@ too.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bigseg.core.targets import Boxes, as_volume, direction, object_boxes, object_heat
+from bigseg.core.quantise import FLOW_STEPS
+from bigseg.core.targets import ROUGH, Boxes, direction, object_boxes, object_heat
 from bigseg.types import Floats
 
 
 def flow_errors(
-    labels: NDArray[np.uint32], flows: Floats, skip: NDArray[np.bool_] | None = None
+    labels: NDArray[np.uint32], flows: NDArray[Any], skip: NDArray[np.bool_] | None = None
 ) -> Floats:
     """Mean squared distance between the flow an object should have and the one it has.
 
@@ -24,8 +27,8 @@ def flow_errors(
     ----------
     labels : (y, x) or (z, y, x) uint32
         Ids 1..n.
-    flows : (2, y, x) or (3, z, y, x) float32
-        Voxels per Euler step: the output of the network divided by 5.
+    flows : (2, y, x) or (3, z, y, x) float32 or int8
+        Voxels per Euler step: the output of the network divided by 5. int8 as in `quantise`.
     skip : (n + 1,) bool, optional
         Objects not to be judged, such as those that the edge of a block cut; their error is 0.
 
@@ -34,28 +37,43 @@ def flow_errors(
     (n + 1,) float32
         Sum over axes, mean over the voxels of each object; 0 at id 0 and at ids without voxels.
         Cellpose drops what is above 0.4.
+
+    Raises
+    ------
+    ValueError
+        The shapes of labels and flows do not fit each other.
     """
-    volume = as_volume(labels)
+    if flows.shape != (labels.ndim, *labels.shape):
+        raise ValueError(
+            f"flows of shape {flows.shape} do not fit labels of shape {labels.shape}; "
+            f"expected {(labels.ndim, *labels.shape)}."
+        )
+    volume = labels.reshape((1,) * (3 - labels.ndim) + labels.shape)
     boxes = object_boxes(volume)
     if skip is not None:
         boxes[skip] = 0
-    return _errors(volume, boxes, flows.reshape(len(flows), *volume.shape))
+    scale = 1 / FLOW_STEPS if flows.dtype == np.int8 else 1.0
+    return _errors(volume, boxes, flows.reshape(len(flows), *volume.shape), scale)
 
 
 @njit(cache=True, nogil=True)
-def _errors(volume: NDArray[np.uint32], boxes: Boxes, flows: Floats) -> Floats:
+def _errors(volume: NDArray[np.uint32], boxes: Boxes, flows: NDArray[Any], scale: float) -> Floats:
     errors = np.zeros(len(boxes), np.float32)
-    flat = len(flows) == 2
     for id_ in range(1, len(boxes)):
         if boxes[id_, 3]:
-            heat = object_heat(volume, id_, boxes[id_], flat)
-            errors[id_] = _error(volume, id_, boxes[id_], heat, flows)
+            heat = object_heat(volume, id_, boxes[id_], ROUGH)
+            errors[id_] = _error(volume, id_, boxes[id_], heat, flows, scale)
     return errors
 
 
 @njit(cache=True, nogil=True)
 def _error(
-    volume: NDArray[np.uint32], id_: int, box: NDArray[np.int32], heat: Floats, flows: Floats
+    volume: NDArray[np.uint32],
+    id_: int,
+    box: NDArray[np.int32],
+    heat: Floats,
+    flows: NDArray[Any],
+    scale: float,
 ) -> float:
     z0, y0, x0, z1, y1, x1 = box
     total, n = 0.0, 0
@@ -64,9 +82,10 @@ def _error(
             for x in range(x0, x1):
                 if volume[z, y, x] == id_:
                     fz, fy, fx = direction(heat, z - z0 + 1, y - y0 + 1, x - x0 + 1)
-                    total += (fy - flows[-2, z, y, x]) ** 2 + (fx - flows[-1, z, y, x]) ** 2
+                    total += (fy - scale * flows[-2, z, y, x]) ** 2
+                    total += (fx - scale * flows[-1, z, y, x]) ** 2
                     if len(flows) == 3:
-                        total += (fz - flows[0, z, y, x]) ** 2
+                        total += (fz - scale * flows[0, z, y, x]) ** 2
                     n += 1
     return total / n
 
@@ -86,6 +105,12 @@ def _sizes(labels: NDArray[np.uint32], n: int) -> NDArray[np.int64]:
 
 def remove_objects(labels: NDArray[np.uint32], bad: NDArray[np.bool_]) -> NDArray[np.uint32]:
     """Turn the ids for which `bad`, (n + 1,), is true into background; the others keep theirs."""
-    ids = np.arange(len(bad), dtype=np.uint32)
-    ids[bad] = 0
-    return ids[labels]
+    kept = np.empty_like(labels, order="C")
+    _keep(labels.ravel(), bad, kept.ravel())
+    return kept
+
+
+@njit(cache=True, nogil=True)
+def _keep(labels: NDArray[np.uint32], bad: NDArray[np.bool_], kept: NDArray[np.uint32]) -> None:
+    for voxel, id_ in enumerate(labels):
+        kept[voxel] = np.uint32(0) if bad[id_] else id_

@@ -1,12 +1,15 @@
 """Flows and cell probabilities to objects: voxels that end in the same sink are one object.
 
 The method is that of Cellpose (Stringer et al. 2021, Nature Methods 18:100): every foreground
-voxel walks along the flow, and the voxels that gather around one spot are one object. Here a walk
-is only followed for its first steps; then the map "voxel -> voxel where the walk stands" is
-composed with itself, which doubles the steps each time.
+voxel walks along the flow, and the voxels that gather around one spot are one object. Here only
+the first steps are walked. They give a map "voxel -> where it has moved", and the map is composed
+with itself, which doubles the steps each time. Where a walk has moved to is a point, not a voxel,
+so that weak flows come home too; and only the voxels at which some walk has arrived are composed:
+the cores of the objects.
 
 Interpolation is at voxel centres and relative to the voxel that walks, so an object comes out
-bit-identical whatever box it is cut from, as long as its basin lies inside.
+bit-identical whatever box it is cut from, as long as its basin lies inside. Foreground voxels are
+numbered 1..n in C order ("rows"), and all work is on rows.
 """
 
 from __future__ import annotations
@@ -18,19 +21,19 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-WALK = 10
-"""Steps followed one by one; enough for all but the slowest flow to leave its voxel."""
+from bigseg.core.decode.sinks import Rows, labels_from_ends
+from bigseg.core.quantise import FLOW_STEPS, LOGIT_STEPS
+from bigseg.types import Floats
 
-PEAK_RADIUS = 2
-"""A seed has the most hits in the window that reaches this far."""
-PEAK_HITS = 10
-"""A seed has more hits than this."""
-GROWTH = 5
-"""Rounds of dilation of a seed."""
-BUSY_HITS = 2
-"""A seed grows over voxels with more hits than this."""
+WALK = 7
+"""Steps walked one by one: enough to leave the edge of an object, where neighbours disagree."""
+STRIP = 16
+"""Lines of a plane before the next plane's turn, so that what they walk over stays in cache."""
 
-Rows = NDArray[np.uint32]
+Flags = NDArray[np.bool_]
+Shape = tuple[int, int, int]
+Point = tuple[np.float32, np.float32, np.float32]
+Corners = tuple[np.uint64, tuple[np.uint64, np.uint64, np.uint64], Point]
 
 
 def labels_from_flows(
@@ -44,11 +47,11 @@ def labels_from_flows(
 
     Parameters
     ----------
-    flows : (2, y, x) or (3, z, y, x) float32
+    flows : (2, y, x) or (3, z, y, x) float32 or int8
         Voxels per Euler step along each axis: the output of the network divided by 5. Values that
-        are not finite count as 0.
-    logits : (y, x) or (z, y, x) float32
-        Cell probability before the sigmoid. NaN is background.
+        are not finite count as 0. int8 as in `quantise`.
+    logits : (y, x) or (z, y, x) float32 or int8
+        Cell probability before the sigmoid. NaN is background. int8 as in `quantise`.
     cellprob_threshold : float
         Foreground is where the logit is above this.
     steps : int
@@ -68,231 +71,247 @@ def labels_from_flows(
     if flows.shape != (len(space), *space) or len(space) not in (2, 3):
         raise ValueError(
             f"flows of shape {flows.shape} do not fit logits of shape {space}; "
-            f"expected {(len(space), *space)} with 2 or 3 axes of space."
+            "expected (2, y, x) with (y, x), or (3, z, y, x) with (z, y, x)."
         )
     volume = (1,) * (3 - len(space)) + space
-    rows, field = _pack(
-        flows.reshape(len(space), *volume), logits.reshape(volume), np.float32(cellprob_threshold)
-    )
-    ends = _walk_all(rows, field, min(steps, WALK))
-    del field
-    for _ in range(ceil(log2(max(steps / WALK, 1)))):
-        ends = _compose(ends)
-    hits = _count(ends)
-    seeds, peaks = _seeds(rows, hits)
-    sinks = _grow(rows, hits, seeds, np.argsort(peaks, kind="stable"))
-    return _paint(rows, ends, sinks, len(seeds)).reshape(space)
+    scale = 1 / FLOW_STEPS if flows.dtype == np.int8 else 1.0
+    above = cellprob_threshold
+    if logits.dtype == np.int8:
+        # With its sign bit flipped, v is v + 128 without a sign.
+        logits, above = logits.view(np.uint8), above * LOGIT_STEPS - 0.5 + 128
+    rows, n = _number(logits.reshape(volume), above)
+    field = _gather(flows.reshape(len(space), *volume), np.float32(scale), rows, n)
+    ends = _follow(rows, field, steps)
+    return labels_from_ends(rows, ends).reshape(space)
+
+
+def _follow(rows: Rows, field: Floats, steps: int) -> Rows:
+    """Row where each row's walk ends after `steps` steps or more."""
+    moved = _walk(rows, field, min(steps, WALK))
+    arrived, core = _arrive(rows, moved)
+    further = field
+    for _ in range(ceil(log2(max(steps / WALK - 1, 1)))):
+        _compose(rows, moved, core, further)
+        moved, further = further, moved
+    del field, further
+    return _settle(rows, moved, core, arrived)
 
 
 @njit(cache=True, nogil=True)
-def _pack(
-    flows: NDArray[Any], logits: NDArray[Any], threshold: np.float32
-) -> tuple[Rows, NDArray[np.float32]]:
-    """Number the foreground voxels 1..n in C order and gather their flow; row 0 is background."""
+def _number(logits: NDArray[Any], above: float) -> tuple[Rows, int]:
+    """Number the foreground voxels in C order, 0 = background; and how many there are."""
     rows = np.zeros(logits.shape, np.uint32)
+    deep, high, wide = logits.shape
     n = 0
-    for z, y, x in np.ndindex(logits.shape):
-        if logits[z, y, x] > threshold:
-            n += 1
-            rows[z, y, x] = n
-    axes = flows.shape[0]
-    field = np.zeros((n + 1, axes), np.float32)
-    for z, y, x in np.ndindex(logits.shape):
-        row = rows[z, y, x]
-        if row:
-            for axis in range(axes):
-                value = np.float32(flows[axis, z, y, x])
-                if np.isfinite(value):
-                    field[row, axis] = value
-    return rows, field
+    for z in range(deep):
+        for y in range(high):
+            for x in range(wide):
+                if logits[z, y, x] > above:
+                    n += 1
+                    rows[z, y, x] = n
+    return rows, n
 
 
 @njit(cache=True, nogil=True)
-def _walk_all(rows: Rows, field: NDArray[np.float32], steps: int) -> Rows:
-    """Row where each foreground voxel stands after `steps` steps.
-
-    A walk that ends between objects counts as ended at its last foreground voxel, so no walk is
-    lost in a hole of a single voxel.
-    """
-    ends = np.zeros(len(field), np.uint32)
-    for z, y, x in np.ndindex(rows.shape):
-        row = rows[z, y, x]
-        if row:
-            for k in range(steps, -1, -1):
-                if field.shape[1] == 2:
-                    end = _walk_2d(rows[0], field, y, x, k)
-                else:
-                    end = _walk_3d(rows, field, z, y, x, k)
-                if end:
-                    break
-            ends[row] = end
-    return ends
+def _gather(flows: NDArray[Any], scale: np.float32, rows: Rows, n: int) -> Floats:
+    """Flow of each row along z, y, x; zero for the background."""
+    field = np.zeros((n + 1, 3), np.float32)
+    first = 3 - len(flows)
+    deep, high, wide = rows.shape
+    for z in range(deep):
+        for y in range(high):
+            for x in range(wide):
+                row = rows[z, y, x]
+                if row:
+                    for axis in range(len(flows)):
+                        value = np.float32(flows[axis, z, y, x])
+                        if np.isfinite(value):
+                            field[row, first + axis] = value * scale
+    return field
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _split(start: int, moved: np.float32, last: int) -> tuple[int, int, np.float32]:
-    """Voxel below, voxel above, and the weight of the upper one."""
+def _split(
+    start: int, moved: np.float32, size: int, stride: int
+) -> tuple[np.uint64, np.uint64, np.float32]:
+    """Offset of the voxel below a point, distance to the one above, and the weight of that."""
     whole = np.floor(moved)
-    low = start + int(whole)
-    return low, min(low + 1, last), moved - whole
+    low = start + np.int64(whole)
+    # Unsigned, or each look-up would first ask whether the index counts from the end.
+    return np.uint64(low * stride), np.uint64(stride if low < size - 1 else 0), moved - whole
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _clamp(moved: np.float32, start: int, last: int) -> np.float32:
-    return min(max(moved, np.float32(-start)), np.float32(last - start))
+def _sample(
+    flat: Rows, shape: Shape, values: Floats, voxel: Shape, moved: Point
+) -> tuple[np.float32, np.float32, np.float32, np.float32]:
+    """Trilinear mean of three values at a point, background being 0, and the foreground's share."""
+    at, (dz, dy, dx), (w, v, u) = _corners(shape, voxel, moved)
+    both = w * v
+    one = np.float32(1)
+    fz = fy = fx = share = np.float32(0)
+    lines = (
+        (at, one - w - v + both),
+        (at + dy, v - both),
+        (at + dz, w - both),
+        (at + dz + dy, both),
+    )
+    for line, weight in lines:
+        if weight:
+            left, right = flat[line], flat[line + dx]
+            b = weight * u
+            a = weight - b
+            fz += a * values[left, 0] + b * values[right, 0]
+            fy += a * values[left, 1] + b * values[right, 1]
+            fx += a * values[left, 2] + b * values[right, 2]
+            if left:
+                share += a
+            if right:
+                share += b
+    return fz, fy, fx, share
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _clamp(moved: np.float32, start: int, size: int) -> np.float32:
+    """Keep a point inside the array."""
+    return min(max(moved, np.float32(-start)), np.float32(size - 1 - start))
 
 
 @njit(cache=True, nogil=True)
-def _walk_2d(rows: Rows, field: NDArray[np.float32], y: int, x: int, steps: int) -> int:
-    last_y, last_x = rows.shape[0] - 1, rows.shape[1] - 1
-    dy = dx = np.float32(0)
-    for _ in range(steps):
-        y0, y1, v = _split(y, dy, last_y)
-        x0, x1, u = _split(x, dx, last_x)
-        a, b, c, d = rows[y0, x0], rows[y0, x1], rows[y1, x0], rows[y1, x1]
-        top = field[a, 0] + u * (field[b, 0] - field[a, 0])
-        low = field[c, 0] + u * (field[d, 0] - field[c, 0])
-        fy = top + v * (low - top)
-        top = field[a, 1] + u * (field[b, 1] - field[a, 1])
-        low = field[c, 1] + u * (field[d, 1] - field[c, 1])
-        fx = top + v * (low - top)
-        dy = _clamp(dy + fy, y, last_y)
-        dx = _clamp(dx + fx, x, last_x)
-    half = np.float32(0.5)
-    return rows[y + int(np.floor(dy + half)), x + int(np.floor(dx + half))]
+def _walk(rows: Rows, field: Floats, steps: int) -> Floats:
+    """How far each row has moved after `steps` Euler steps.
 
-
-@njit(cache=True, nogil=True)
-def _walk_3d(rows: Rows, field: NDArray[np.float32], z: int, y: int, x: int, steps: int) -> int:
-    last_z, last_y, last_x = rows.shape[0] - 1, rows.shape[1] - 1, rows.shape[2] - 1
-    dz = dy = dx = np.float32(0)
-    for _ in range(steps):
-        z0, z1, w = _split(z, dz, last_z)
-        y0, y1, v = _split(y, dy, last_y)
-        x0, x1, u = _split(x, dx, last_x)
-        near, far = np.float32(1) - w, w
-        fz = fy = fx = np.float32(0)
-        for zi, wz in ((z0, near), (z1, far)):
-            for yi, wy in ((y0, wz * (np.float32(1) - v)), (y1, wz * v)):
-                a, b = rows[zi, yi, x0], rows[zi, yi, x1]
-                wb = wy * u
-                wa = wy - wb
-                fz += wa * field[a, 0] + wb * field[b, 0]
-                fy += wa * field[a, 1] + wb * field[b, 1]
-                fx += wa * field[a, 2] + wb * field[b, 2]
-        dz = _clamp(dz + fz, z, last_z)
-        dy = _clamp(dy + fy, y, last_y)
-        dx = _clamp(dx + fx, x, last_x)
-    half = np.float32(0.5)
-    return rows[
-        z + int(np.floor(dz + half)), y + int(np.floor(dy + half)), x + int(np.floor(dx + half))
-    ]
-
-
-@njit(cache=True, nogil=True)
-def _compose(ends: Rows) -> Rows:
-    """Twice as many steps: where the end of each walk ends."""
-    further = np.empty_like(ends)
-    for row in range(len(ends)):
-        further[row] = ends[ends[row]]
-    return further
-
-
-@njit(cache=True, nogil=True)
-def _count(ends: Rows) -> Rows:
-    """Walks that end at each row; none at row 0."""
-    hits = np.zeros_like(ends)
-    for row in range(1, len(ends)):
-        hits[ends[row]] += 1
-    return hits
-
-
-@njit(cache=True, nogil=True)
-def _is_peak(rows: Rows, hits: Rows, z: int, y: int, x: int) -> bool:
-    """Whether no voxel of the 5-voxel window has more hits, or as many and comes earlier."""
-    here = rows[z, y, x]
+    A line of voxels takes each step together: a single walk waits for its own last step, many
+    walks do not wait for each other.
+    """
     deep, high, wide = rows.shape
-    for k in range(max(z - PEAK_RADIUS, 0), min(z + PEAK_RADIUS + 1, deep)):
-        for j in range(max(y - PEAK_RADIUS, 0), min(y + PEAK_RADIUS + 1, high)):
-            for i in range(max(x - PEAK_RADIUS, 0), min(x + PEAK_RADIUS + 1, wide)):
-                there = rows[k, j, i]
-                if hits[there] > hits[here] or (hits[there] == hits[here] and there < here):
-                    return False
-    return True
+    moved = np.zeros_like(field)
+    line = np.empty(wide, np.int64)
+    for strip in range(0, high, STRIP):
+        for z in range(deep):
+            for y in range(strip, min(strip + STRIP, high)):
+                n = 0
+                for x in range(wide):
+                    if rows[z, y, x]:
+                        line[n] = x
+                        n += 1
+                if n:
+                    first = rows[z, y, line[0]]
+                    for _ in range(steps):
+                        _step(rows, field, (z, y), line[:n], moved[first : first + n])
+    return moved
 
 
 @njit(cache=True, nogil=True)
-def _seeds(rows: Rows, hits: Rows) -> tuple[NDArray[np.int64], Rows]:
-    """Positions (n, 3) of the peaks of the histogram in C order, and their height (n,)."""
-    found = [(0, 0, 0) for _ in range(0)]
-    for z, y, x in np.ndindex(rows.shape):
-        if hits[rows[z, y, x]] > PEAK_HITS and _is_peak(rows, hits, z, y, x):
-            found.append((z, y, x))
-    seeds = np.empty((len(found), 3), np.int64)
-    peaks = np.empty(len(found), np.uint32)
-    for n, (z, y, x) in enumerate(found):
-        seeds[n, 0], seeds[n, 1], seeds[n, 2] = z, y, x
-        peaks[n] = hits[rows[z, y, x]]
-    return seeds, peaks
-
-
-@njit(cache=True, nogil=True)
-def _grow(rows: Rows, hits: Rows, seeds: NDArray[np.int64], order: NDArray[np.int64]) -> Rows:
-    """Sink of each row, 0 = none: seeds spread over busy voxels, in `order`; the last one wins."""
-    sinks = np.zeros(len(hits), np.uint32)
-    queue = np.empty(((2 * GROWTH + 1) ** 3, 3), np.int64)
-    for seed in order:
-        sink = np.uint32(seed + 1)
-        queue[0] = seeds[seed]
-        sinks[rows[seeds[seed, 0], seeds[seed, 1], seeds[seed, 2]]] = sink
-        done, found = 0, 1
-        for _ in range(GROWTH):
-            frontier = found
-            while done < frontier:
-                found = _spread(rows, hits, sinks, sink, queue, done, found)
-                done += 1
-    return sinks
-
-
-@njit(cache=True, nogil=True)
-def _spread(
-    rows: Rows,
-    hits: Rows,
-    sinks: Rows,
-    sink: int,
-    queue: NDArray[np.int64],
-    done: int,
-    found: int,
-) -> int:
-    """Take the busy neighbours of `queue[done]` into the sink and the queue; its new length."""
-    z, y, x = queue[done]
+def _step(
+    rows: Rows, field: Floats, at: tuple[int, int], line: NDArray[np.int64], moved: Floats
+) -> None:
+    """One Euler step of the foreground voxels of one line."""
     deep, high, wide = rows.shape
-    for k in range(max(z - 1, 0), min(z + 2, deep)):
-        for j in range(max(y - 1, 0), min(y + 2, high)):
-            for i in range(max(x - 1, 0), min(x + 2, wide)):
-                row = rows[k, j, i]
-                if hits[row] > BUSY_HITS and sinks[row] != sink:
-                    sinks[row] = sink
-                    queue[found, 0], queue[found, 1], queue[found, 2] = k, j, i
-                    found += 1
-    return found
-
-
-@njit(cache=True, nogil=True)
-def _paint(rows: Rows, ends: Rows, sinks: Rows, n: int) -> Rows:
-    """Turn `rows` into the ids of the sinks where their walks end, without gaps."""
-    ids = np.zeros(n + 1, np.uint32)
-    for row in range(1, len(ends)):
-        ids[sinks[ends[row]]] = 1
-    ids[0] = 0
-    for sink in range(1, n + 1):
-        ids[sink] = ids[sink - 1] + 1 if ids[sink] else ids[sink - 1]
-    ids_of = sinks
-    for row in range(len(sinks)):
-        ids_of[row] = ids[sinks[row]] if sinks[row] else 0
     flat = rows.ravel()
-    for voxel in range(len(flat)):
-        row = flat[voxel]
-        if row:
-            flat[voxel] = ids_of[ends[row]]
-    return rows
+    z, y = at
+    for i in range(len(line)):
+        x = line[i]
+        here = (moved[i, 0], moved[i, 1], moved[i, 2])
+        fz, fy, fx, _ = _sample(flat, rows.shape, field, (z, y, x), here)
+        moved[i, 0] = _clamp(here[0] + fz, z, deep)
+        moved[i, 1] = _clamp(here[1] + fy, y, high)
+        moved[i, 2] = _clamp(here[2] + fx, x, wide)
+
+
+@njit(cache=True, nogil=True)
+def _compose(rows: Rows, moved: Floats, core: Flags, further: Floats) -> None:
+    """Twice the steps for the core: go on as the foreground voxels around the point have."""
+    deep, high, wide = rows.shape
+    flat = rows.ravel()
+    for z in range(deep):
+        for y in range(high):
+            for x in range(wide):
+                row = rows[z, y, x]
+                if core[row]:
+                    here = (moved[row, 0], moved[row, 1], moved[row, 2])
+                    fz, fy, fx, share = _sample(flat, rows.shape, moved, (z, y, x), here)
+                    if share == 0:
+                        share = np.float32(1)
+                    further[row, 0] = _clamp(here[0] + fz / share, z, deep)
+                    further[row, 1] = _clamp(here[1] + fy / share, y, high)
+                    further[row, 2] = _clamp(here[2] + fx / share, x, wide)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _corners(shape: Shape, voxel: Shape, moved: Point) -> Corners:
+    """Offset of the first of the 8 voxels around a point, distances to the others, weights."""
+    z0, dz, w = _split(voxel[0], moved[0], shape[0], shape[1] * shape[2])
+    y0, dy, v = _split(voxel[1], moved[1], shape[1], shape[2])
+    x0, dx, u = _split(voxel[2], moved[2], shape[2], 1)
+    return z0 + y0 + x0, (dz, dy, dx), (w, v, u)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _nearest(rows: Rows, voxel: Shape, moved: Point) -> np.uint32:
+    """Row of the foreground voxel nearest to a point; 0 if there is none next to it."""
+    half = np.float32(0.5)
+    dz, dy, dx = np.floor(moved[0] + half), np.floor(moved[1] + half), np.floor(moved[2] + half)
+    at = (voxel[0] + int(dz), voxel[1] + int(dy), voxel[2] + int(dx))
+    row = rows[at]
+    return row if row else _rescue(rows, at, (moved[0] - dz, moved[1] - dy, moved[2] - dx))
+
+
+@njit(cache=True, nogil=True)
+def _rescue(rows: Rows, voxel: Shape, point: Point) -> np.uint32:
+    """Row of the foreground voxel nearest to a point in a voxel of background."""
+    nearest, best = np.uint32(0), np.inf
+    for k in range(-1, 2):
+        for j in range(-1, 2):
+            for i in range(-1, 2):
+                z, y, x = voxel[0] + k, voxel[1] + j, voxel[2] + i
+                if 0 <= z < rows.shape[0] and 0 <= y < rows.shape[1] and 0 <= x < rows.shape[2]:
+                    away = float((k - point[0]) ** 2 + (j - point[1]) ** 2 + (i - point[2]) ** 2)
+                    if rows[z, y, x] and away < best:
+                        nearest, best = rows[z, y, x], away
+    return nearest
+
+
+@njit(cache=True, nogil=True)
+def _arrive(rows: Rows, moved: Floats) -> tuple[Rows, Flags]:
+    """Row at which each walk has arrived, and whether a row is needed to go on.
+
+    A walk that has left the foreground for good goes on from where it began.
+    """
+    arrived = np.zeros(len(moved), np.uint32)
+    core = np.zeros(len(moved), np.bool_)
+    deep, high, wide = rows.shape
+    flat = rows.ravel()
+    for z in range(deep):
+        for y in range(high):
+            for x in range(wide):
+                row = rows[z, y, x]
+                if row:
+                    here = (moved[row, 0], moved[row, 1], moved[row, 2])
+                    at, (dz, dy, dx), _ = _corners(rows.shape, (z, y, x), here)
+                    for line in (at, at + dy, at + dz, at + dz + dy):
+                        core[flat[line]] = True
+                        core[flat[line + dx]] = True
+                    end = _nearest(rows, (z, y, x), here)
+                    arrived[row] = end if end else row
+                    core[arrived[row]] = True
+    core[0] = False
+    return arrived, core
+
+
+@njit(cache=True, nogil=True)
+def _settle(rows: Rows, moved: Floats, core: Flags, arrived: Rows) -> Rows:
+    """Row where the walk of each row ends; its own, if that is not in the foreground."""
+    ends = np.zeros(len(moved), np.uint32)
+    deep, high, wide = rows.shape
+    for z in range(deep):
+        for y in range(high):
+            for x in range(wide):
+                row = rows[z, y, x]
+                if core[row]:
+                    here = (moved[row, 0], moved[row, 1], moved[row, 2])
+                    end = _nearest(rows, (z, y, x), here)
+                    ends[row] = end if end else row
+    for row in range(len(arrived)):
+        arrived[row] = ends[arrived[row]]
+    return arrived
