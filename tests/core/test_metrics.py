@@ -161,6 +161,14 @@ def test_aji_of_cellpose_prefers_a_pair_of_half_to_two_of_less() -> None:
     assert aji_cellpose(match(*contingency(guess, truth))) == 5 / 10
 
 
+def test_a_chain_of_objects_too_long_for_a_table_is_scored_in_no_time() -> None:
+    # Each true object has 4 voxels with one prediction and 3 with the next, all IoU < 0.5.
+    chain = np.arange(1, 30_001, dtype=np.uint64)
+    pairs = np.concatenate([np.stack([chain, chain]), np.stack([chain[1:], chain[:-1]])], axis=1).T
+    counts = np.repeat([4, 3], [30_000, 29_999])
+    assert aji_cellpose(match(pairs, counts)) == pytest.approx(4 / 7, abs=1e-4)
+
+
 def test_precision_and_errors_on_three_objects() -> None:
     matches = match(*contingency(GUESS, TRUTH))
     assert average_precision(matches, 0.5) == 2 / 4
