@@ -125,7 +125,7 @@ def multiscale_attributes(url: str, node: Node) -> tuple[Version, dict[str, Any]
     found = str(attributes.get("version", "0.5") if ome else first.get("version", "0.4"))
     if found == "0.5" and node.format == 3:
         return "0.5", attributes
-    if found == "0.4" and not ome:
+    if found == "0.4" and not ome and node.format == 2:
         return "0.4", attributes
     raise ImageError(
         f"{url} says it is NGFF {found} in zarr v{node.format}; "

@@ -102,6 +102,8 @@ def _metadata(file: Any, number: int) -> _Metadata:
         return _from_ome(file.ome_metadata, number)
     if file.is_imagej and file.imagej_metadata:
         return _from_imagej(file.imagej_metadata, file.pages[0].tags)
+    if file.is_lsm and file.lsm_metadata:
+        return _from_lsm(file.lsm_metadata)
     return {}, {}, ()
 
 
@@ -130,15 +132,28 @@ def _from_ome(text: str, number: int) -> _Metadata:
 
 
 def _from_imagej(metadata: dict[str, Any], tags: Any) -> _Metadata:
-    scale, units = {}, {}
+    scale: dict[str, float] = {}
     unit = standard_unit(str(metadata.get("unit", "")).replace("\\u00B5", "µ"))
-    if unit:
+    spacing = float(metadata.get("spacing") or 0)
+    if unit or spacing > 0:  # else the resolution is that of a screen
         for axis, tag in (("y", "YResolution"), ("x", "XResolution")):
             pixels, length = tags[tag].value if tag in tags else (0, 1)
             if pixels > 0:
-                scale[axis], units[axis] = length / pixels, unit
-        if float(metadata.get("spacing") or 0) > 0:
-            scale["z"], units["z"] = float(metadata["spacing"]), unit
+                scale[axis] = length / pixels
+        if spacing > 0:
+            scale["z"] = spacing
+    units = dict.fromkeys(scale, unit) if unit else {}
     if float(metadata.get("finterval") or 0) > 0:
         scale["t"], units["t"] = float(metadata["finterval"]), "second"
+    return scale, units, ()
+
+
+def _from_lsm(metadata: dict[str, Any]) -> _Metadata:
+    """Zeiss LSM: sizes in meters, times in seconds."""
+    places = {"z": "VoxelSizeZ", "y": "VoxelSizeY", "x": "VoxelSizeX"}
+    found = {axis: 1e6 * float(metadata.get(key) or 0) for axis, key in places.items()}
+    scale = {axis: size for axis, size in found.items() if size > 0}
+    units = dict.fromkeys(scale, "micrometer")
+    if float(metadata.get("TimeInterval") or 0) > 0:
+        scale["t"], units["t"] = float(metadata["TimeInterval"]), "second"
     return scale, units, ()

@@ -144,6 +144,12 @@ def test_one_pixel(tmp_path: Path) -> None:
     assert volume.spacing == (1.0, 0.5, 0.5)
 
 
+def test_spacing_is_in_the_unit_of_x(tmp_path: Path) -> None:
+    plan = plan_image(str(tmp_path), ("z", "y", "x"), (2, 2, 2), "u1", (900, 300, 0.3), (2, 2, 2))
+    create_image(replace(plan, units={"z": "nanometer", "y": "nanometer", "x": "micrometer"}))
+    assert Volume.open(str(tmp_path)).spacing == pytest.approx((0.9, 0.3, 0.3))
+
+
 def test_a_volume_travels_unopened(tmp_path: Path) -> None:
     volume = image_of(str(tmp_path), "zyx")
     volume.write(whole(volume), np.ones((1, 4, 5, 6), "u1"))
