@@ -36,16 +36,18 @@ def validate(url: str) -> list[str]:
     is_labels = "image-label" in attributes
     if is_labels and version == "0.4":
         model = ImageLabel04
-    problems = [
-        *_library(image, model),
+    labels = _labels(image) + (_integers(image) if is_labels else [])
+    library = _library(image, model)
+    if labels:  # said better than by the library, which says it of the group as a whole
+        library = [problem for problem in library if problem.startswith("multiscales")]
+    return [
+        *library,
         *_scales(image),
         *_units(image),
         *_separators(image),
         *_channels(image),
+        *labels,
     ]
-    if is_labels:
-        problems += _integers(image)
-    return problems + _labels(image)
 
 
 def _library(image: Image, model: Any) -> list[str]:

@@ -89,9 +89,10 @@ def test_labels_must_fit_their_image(tmp_path: Path, version: str) -> None:
     plan = plan_labels(image, f"{tmp_path}/labels/cells", "u4", BLOCK)
     small = replace(plan.levels[0], shape=(600, 299))
     create_labels(replace(plan, levels=(small, plan.levels[1])))
-    problems = validate(str(tmp_path))
-    assert "Labels 'cells' have 2 levels, the image has 3." in problems
-    assert "Labels 'cells' are 299 voxels long along x, the image 300." in problems
+    assert validate(str(tmp_path)) == [
+        "Labels 'cells' have 2 levels, the image has 3.",
+        "Labels 'cells' are 299 voxels long along x, the image 300.",
+    ]
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
@@ -102,15 +103,21 @@ def test_labels_must_be_integers(tmp_path: Path, version: str) -> None:
     publish(floats, {"image-label": {}})
     register_labels(f"{tmp_path}/labels", "cells", plan.version)
     sentence = f"Labels must be integers; {plan.url} holds float32."
-    assert sentence in validate(str(tmp_path))
-    assert sentence in validate(plan.url)
+    assert validate(str(tmp_path)) == validate(plan.url) == [sentence]
 
 
 def test_listed_labels_must_exist(tmp_path: Path) -> None:
     image_at(tmp_path)
     register_labels(f"{tmp_path}/labels", "ghost", "0.5")
-    problems = validate(str(tmp_path))
-    assert f"There is nothing at {tmp_path}/labels/ghost." in problems
+    assert validate(str(tmp_path)) == [f"There is nothing at {tmp_path}/labels/ghost."]
+
+
+def test_a_damaged_list_of_labels_is_named(tmp_path: Path) -> None:
+    image_at(tmp_path)
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/zarr.json").write_text("{")
+    (problem,) = validate(str(tmp_path))
+    assert problem.startswith(f"{tmp_path}/labels/zarr.json is not JSON")
 
 
 def test_channel_names_must_match(tmp_path: Path) -> None:
