@@ -77,7 +77,7 @@ def convert(
         try:
             create_arrays(plan)
             _fill(source, plan, progress or (lambda done, of: None))
-            publish(plan)
+            publish(plan, windows=_windows(plan))
         except BaseException:
             files.remove(output)  # nothing was there before
             raise
@@ -148,6 +148,25 @@ def _fill(source: Source, plan: Image, progress: Progress) -> None:
         for part in grid:
             shrink_block(fine, coarse, part.write, labels=False)
             progress(done := done + 1, total)
+
+
+def _windows(plan: Image) -> list[tuple[float, float]]:
+    """Range of each channel in which viewers should show it: of the coarsest level's middle frame.
+
+    Without it they would show a 12-bit image that is stored in 16 bits as black.
+    """
+    if not plan.channels:
+        return []
+    coarsest = Volume(plan, len(plan.levels) - 1)
+    t, channels, z, y, x = coarsest.shape
+    box = (slice(t // 2, t // 2 + 1), slice(z // 3, z - z // 3), slice(0, y), slice(0, x))
+    windows = []
+    for channel in range(channels):
+        values = coarsest.read(box, (channel,)).astype(np.float64)
+        finite = values[np.isfinite(values)]
+        low, high = np.percentile(finite, (0.1, 99.9)) if finite.size else (0.0, 1.0)
+        windows.append((float(low), float(max(high, low + 1e-6))))
+    return windows
 
 
 def _slabs(volume: Volume) -> Grid:

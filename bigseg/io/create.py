@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -39,15 +40,21 @@ def create_arrays(plan: Image, *, labels: bool = False) -> None:
         _create_array(plan, level, plain=labels)
 
 
-def publish(plan: Image, extra: dict[str, Any] | None = None) -> None:
+def publish(
+    plan: Image,
+    extra: dict[str, Any] | None = None,
+    windows: Sequence[tuple[float, float]] = (),
+) -> None:
     """Write the group metadata that make planned arrays an image.
 
     Parameters
     ----------
     extra
         More NGFF metadata, such as `image-label`.
+    windows
+        Of each named channel, the intensities that viewers show as black and as full colour.
     """
-    more = {**_omero(plan), **(extra or {})}
+    more = {**_omero(plan, windows), **(extra or {})}
     if plan.version == "0.5":
         attributes = {"ome": {"version": "0.5", "multiscales": [_multiscale(plan)], **more}}
         write_group(plan.url, 3, attributes)
@@ -124,20 +131,20 @@ def _multiscale(plan: Image) -> dict[str, Any]:
     return {"name": plan.name, "axes": axes, "datasets": datasets}
 
 
-def _omero(plan: Image) -> dict[str, Any]:
+_COLOURS = ("00FF00", "FF00FF", "0000FF", "FFFF00", "00FFFF", "FF0000")
+_NAMED = {"red": "FF0000", "green": "00FF00", "blue": "0000FF"}
+
+
+def _omero(plan: Image, windows: Sequence[tuple[float, float]]) -> dict[str, Any]:
+    """How viewers show the channels; nothing if they have no names."""
     if not plan.channels:
         return {}
-    colours = ("00FF00", "FF00FF", "0000FF", "FFFF00", "00FFFF", "FF0000")
     top = float(np.iinfo(plan.dtype).max) if plan.dtype.kind in "ui" else 1.0
-    window = {"min": 0.0, "max": top, "start": 0.0, "end": top}
-    grey = len(plan.channels) == 1
-    channels = [
-        {
-            "label": label,
-            "color": "FFFFFF" if grey else colours[i % len(colours)],
-            "window": window,
-            "active": True,
-        }
-        for i, label in enumerate(plan.channels)
-    ]
+    windows = windows or [(0.0, top)] * len(plan.channels)
+    channels = []
+    for number, (label, (start, end)) in enumerate(zip(plan.channels, windows, strict=True)):
+        usual = _COLOURS[number % len(_COLOURS)] if len(plan.channels) > 1 else "FFFFFF"
+        window = {"min": min(0.0, start), "max": max(top, end), "start": start, "end": end}
+        colour = _NAMED.get(label.lower(), usual)
+        channels.append({"label": label, "color": colour, "window": window, "active": True})
     return {"omero": {"channels": channels}}

@@ -190,6 +190,18 @@ def test_the_pyramid_is_the_mean(tmp_path: Path) -> None:
     assert seen[-1][0] == seen[-1][1] == len(seen)
 
 
+def test_viewers_are_told_what_to_show(tmp_path: Path) -> None:
+    data = np.zeros((20, 50, 3), "u1")
+    data[..., 1] = np.arange(1000).reshape(20, 50) // 10
+    PIL.Image.fromarray(data).save(tmp_path / "a.png")
+    convert([str(tmp_path / "a.png")], str(tmp_path / "a.zarr"))
+    omero = zarr.open_group(tmp_path / "a.zarr", mode="r").attrs["ome"]["omero"]
+    red, green, _ = omero["channels"]
+    assert (red["label"], red["color"]) == ("red", "FF0000")
+    assert green["window"] == {"min": 0, "max": 255, "start": 0, "end": 99}
+    assert red["window"]["start"] < red["window"]["end"]
+
+
 def test_outputs_are_never_overwritten(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.ones((5, 6)))
     convert([str(tmp_path / "a.npy")], str(tmp_path / "a.zarr"))
