@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import dask as dask_library
-import psutil
 from distributed import Client, LocalCluster
 
 from bigseg.errors import SpecError
 from bigseg.run.dask import CONFIG, dask
 from bigseg.run.execute import Executor, serial, threads
+from bigseg.run.machine import cores, worker_memory
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -25,13 +24,6 @@ class Cluster:
 
     execute: Executor
     workers: int
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return psutil.cpu_count() or 1
 
 
 @contextmanager
@@ -84,7 +76,8 @@ def _local(count: int) -> Iterator[Client]:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # None would take port 8787, or warn that it is taken
+            memory_limit=worker_memory(count),
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

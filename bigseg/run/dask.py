@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections import deque
+from collections.abc import Iterable
 from itertools import islice
+from queue import Empty, SimpleQueue
 from typing import Any
 
-from distributed import Client, as_completed
-from distributed.scheduler import KilledWorker, NoWorkerError
+from distributed import Client
+from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
 from bigseg.errors import BigsegError
-from bigseg.run.execute import Batch, Executor
-from bigseg.run.worker import Outcome, Work
+from bigseg.run.execute import Batch, Executor, Results
+from bigseg.run.worker import Outcome, Work, sentence
 
 Task = Any
 """A `distributed.Future`, which has no usable type."""
@@ -20,58 +23,114 @@ CONFIG = {
     # A worker that dies is restarted; by default it is given up for ever after 15 s.
     "distributed.deploy.lost-worker-timeout": "10 minutes",
     "distributed.scheduler.no-workers-timeout": "10 minutes",
-    "distributed.scheduler.allowed-failures": 1,
-    "distributed.worker.daemon": False,
-    "distributed.admin.large-graph-warning-threshold": "100MB",
+    # Tasks of dead workers come back at once, and are looked into here.
+    "distributed.scheduler.allowed-failures": 0,
+    # Nothing waits on a worker, so that nothing but what it computes dies with it.
+    "distributed.scheduler.worker-saturation": 1.0,
+    # Dask holds no data of ours, so there is nothing to spill; and a paused worker, whose memory
+    # is the allocator's, would never wake. One that takes more than its share is still killed.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
 }
+SUSPECTS = 20
+"""Blocks of tasks that killed their workers, until they are looked into before all others."""
+PATIENCE = 600.0
+"""Seconds without any worker until a run gives up; batch systems may take a while to restart."""
 
 
-def dask(client: Client, workers: int) -> Executor:
+class ClusterLost(BigsegError, RuntimeError):
+    """The workers or the scheduler went away; what is done is recorded."""
+
+
+def dask(client: Client, workers: int, *, patience: float = PATIENCE) -> Executor:
     """Compute blocks on Dask workers.
 
     Only a few tasks per worker are known to the scheduler at any time: its memory stays flat, and
-    a dying worker takes nothing with it but what it was computing.
+    a dying worker takes nothing with it but what it was computing. The blocks of a task whose
+    worker died are tried again one by one, each alone in the cluster, so that none is blamed for
+    another's deed; those that kill their worker again are outcomes without a block's id.
+
+    Raises
+    ------
+    ClusterLost
+        If the scheduler is gone, or there is no worker for `patience` seconds.
     """
 
-    def execute(work: Work, batches: Iterable[Batch]) -> Iterator[list[Outcome]]:
+    def execute(work: Work, batches: Iterable[Batch]) -> Results:
         queue = iter(batches)
         flying: dict[Task, Batch] = {}
-        landing = as_completed(loop=client.loop)
-        while True:
-            for batch in islice(queue, 2 * workers - len(flying)):
-                future = client.submit(work, batch, pure=False, retries=0)
-                flying[future] = batch
-                landing.add(future)
-            if not flying:
-                return
-            future = next(landing)
-            batch = flying.pop(future)
-            yield from _land(client, work, future, batch)
-            future.release()
+        landed: SimpleQueue[Task] = SimpleQueue()
+        suspects: deque[Batch] = deque()
+        alone = False  # whether the one task that flies is a suspect
+
+        def submit(batch: Batch) -> None:
+            future = client.submit(work, batch, pure=False)
+            flying[future] = batch
+            future.add_done_callback(landed.put)
+
+        try:
+            while True:
+                if len(suspects) < SUSPECTS:
+                    for batch in islice(queue, 2 * workers - len(flying)):
+                        submit(batch)
+                if alone := bool(suspects and not flying):
+                    submit(suspects.popleft())
+                if not flying:
+                    return
+                future = _next(client, landed, patience)
+                batch = flying.pop(future)
+                outcomes = _outcomes(future, batch, alone)
+                future.release()
+                if outcomes is None:
+                    suspects.extend([number] for number in batch)
+                else:
+                    yield outcomes
+        finally:
+            for future in flying:
+                future.cancel()
 
     return execute
 
 
-def _land(client: Client, work: Work, future: Task, batch: Batch) -> Iterator[list[Outcome]]:
-    """Outcomes of a task; blocks of a task whose worker died are tried one by one."""
-    error = future.exception() if future.status != "cancelled" else RuntimeError("cancelled")
+def _next(client: Client, landed: SimpleQueue[Task], patience: float) -> Task:
+    """Next task that ended; ClusterLost if none can, because nobody is left to run it."""
+    alone_since: float | None = None
+    while True:
+        try:
+            return landed.get(timeout=min(5.0, patience))
+        except Empty:
+            pass
+        if client.status != "running" or client.nthreads():
+            alone_since = None
+        elif alone_since is None:
+            alone_since = time.monotonic()
+        elif time.monotonic() - alone_since >= patience:
+            raise ClusterLost(
+                f"The cluster has had no workers for {patience:.0f} s; start some and continue "
+                "the run."
+            )
+
+
+def _outcomes(future: Task, batch: Batch, alone: bool) -> list[Outcome] | None:
+    """How a task ended; None if its worker died and the blocks must be tried one by one."""
+    if future.cancelled():
+        raise ClusterLost(
+            "The connection to the Dask scheduler is lost; see that it runs and continue the run."
+        )
+    error = future.exception()
     if error is None:
-        yield future.result()
-    elif isinstance(error, NoWorkerError):
-        raise BigsegError("The cluster has no workers left; start some and continue the run.")
-    elif isinstance(error, KilledWorker) and len(batch) > 1:
-        for number in batch:
-            single = client.submit(work, [number], pure=False, retries=0)
-            yield from _land(client, work, single, [number])
-    else:
-        reason = _sentence(error)
-        yield [Outcome(str(number), number, "failed", error=reason) for number in batch]
-
-
-def _sentence(error: BaseException) -> str:
+        outcomes: list[Outcome] = future.result()
+        return outcomes
+    if isinstance(error, NoWorkerError | NoValidWorkerError):
+        raise ClusterLost(f"{error} Start workers and continue the run.") from None
     if isinstance(error, KilledWorker):
-        return (
+        if not alone:
+            return None
+        reason = (
             "the worker that computed it died, more than once (out of memory, or killed by the "
             "system); give workers more memory, or make blocks smaller."
         )
-    return repr(error)
+    else:
+        reason = sentence(error)
+    return [Outcome("", number, "failed", error=reason) for number in batch]

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 from bigseg.errors import BigsegError, BlocksFailed
 from bigseg.events import BlockDone, BlockFailed, Listener, StageEnded, StageStarted, ignore
 from bigseg.run.folder import Run, Step
 from bigseg.run.ledger import Ledger
-from bigseg.run.worker import Outcome, Work, work
+from bigseg.run.worker import Outcome, Work, prepare_step, work
 
 Batch = Sequence[int]
 """Numbers of blocks that one task computes, one after the other."""
-Executor = Callable[[Work, Iterable[Batch]], Iterator[list[Outcome]]]
+Results = Generator[list[Outcome], None, None]
+Executor = Callable[[Work, Iterable[Batch]], Results]
+"""Applies work to batches. Closed early, it drops the tasks that have not begun."""
 
 LONGEST_BATCH = 8
 """Blocks per task: enough to read ahead, few enough to lose little with a worker."""
@@ -25,18 +29,20 @@ GIVE_UP_AFTER = 20
 """Blocks that fail with one and the same error, before any succeeds, until a step is stopped."""
 
 
-def serial(work: Work, batches: Iterable[Batch]) -> Iterator[list[Outcome]]:
+def serial(work: Work, batches: Iterable[Batch]) -> Results:
     """Compute blocks one after the other in this process."""
-    return (work(batch) for batch in batches)
+    for batch in batches:
+        yield work(batch)
 
 
 def threads(workers: int) -> Executor:
     """Compute blocks on threads of this process; few tasks are ever waiting."""
 
-    def execute(work: Work, batches: Iterable[Batch]) -> Iterator[list[Outcome]]:
+    def execute(work: Work, batches: Iterable[Batch]) -> Results:
         queue = iter(batches)
-        with ThreadPoolExecutor(workers) as pool:
-            flying: set[Future[list[Outcome]]] = set()
+        pool = ThreadPoolExecutor(workers)
+        flying: set[Future[list[Outcome]]] = set()
+        try:
             while True:
                 room = 2 * workers - len(flying)
                 flying |= {pool.submit(work, batch) for batch in islice(queue, room)}
@@ -45,6 +51,8 @@ def threads(workers: int) -> Executor:
                 landed, flying = wait(flying, return_when=FIRST_COMPLETED)
                 for future in landed:
                     yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     return execute
 
@@ -75,22 +83,32 @@ def run_step(
     run: Run, step: Step, execute: Executor, workers: int, *, listen: Listener, tries: int
 ) -> None:
     """Compute all blocks of a step that are not done."""
-    step.module.prepare(step.spec)
+    prepare_step(run, step)
     grid = step.spec.grid
     done = Ledger.of(run, step).done()
     pending = [n for n, block in enumerate(grid) if block.id not in done]
     listen(StageStarted(step.name, len(grid), len(grid) - len(pending)))
+    pending = spread(pending)
     failed: dict[str, str] = {}
-    for _ in range(tries):
-        outcomes = _watch(
-            step, execute(partial(work, run.url, step.name), batches(pending, workers)), listen
-        )
-        failures = [outcome for outcome in outcomes if outcome.status == "failed"]
+    for attempt in range(tries):
+        with closing(
+            execute(partial(work, run.url, step.name), batches(pending, workers))
+        ) as results:
+            outcomes = _named(run, step, results)
+            if attempt == 0 and not done:
+                outcomes = _unless_hopeless(step, outcomes)
+            failures = sorted(_told(step, outcomes, listen), key=lambda outcome: outcome.number)
         failed = {outcome.block: outcome.error for outcome in failures}
         pending = [outcome.number for outcome in failures]
         if not pending:
             return
     raise BlocksFailed(step.name, failed, run.url)
+
+
+def spread(numbers: list[int], first: int = GIVE_UP_AFTER) -> list[int]:
+    """Put some blocks from all over the image first: what is wrong with all shows at once."""
+    step = -(-len(numbers) // first)
+    return [*numbers[::step], *(n for i, n in enumerate(numbers) if i % step)] if step else []
 
 
 def batches(numbers: Sequence[int], workers: int) -> Iterator[Batch]:
@@ -99,19 +117,42 @@ def batches(numbers: Sequence[int], workers: int) -> Iterator[Batch]:
     return (numbers[first : first + length] for first in range(0, len(numbers), length))
 
 
-def _watch(step: Step, results: Iterator[list[Outcome]], listen: Listener) -> Iterator[Outcome]:
-    """Pass outcomes on and tell of them; stop if all blocks fail for the same reason."""
-    errors: Counter[str] = Counter()
-    for outcome in (outcome for batch in results for outcome in batch):
+def _named(run: Run, step: Step, results: Iterator[list[Outcome]]) -> Iterator[Outcome]:
+    """Outcomes one by one; blocks that nobody lived to record as failed are recorded here."""
+    for outcome in chain.from_iterable(results):
+        if outcome.block:
+            yield outcome
+            continue
+        block = step.spec.grid[outcome.number].id
+        Ledger.of(run, step).fail(block, outcome.error, "")
+        yield replace(outcome, block=block)
+
+
+def _told(step: Step, outcomes: Iterator[Outcome], listen: Listener) -> Iterator[Outcome]:
+    """Tell of all outcomes; pass on the failures."""
+    for outcome in outcomes:
         if outcome.status == "failed":
-            errors[outcome.error] += 1
             listen(BlockFailed(step.name, outcome.block, outcome.error))
+            yield outcome
         else:
-            errors.clear()
             listen(BlockDone(step.name, outcome.block, outcome.seconds))
+
+
+def _unless_hopeless(step: Step, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    """Stop a step of which no block ever succeeds, all for one reason.
+
+    Once a block has succeeded the others get their chance: a damaged region of the image, where
+    many neighbours fail alike, must not keep the rest from being done.
+    """
+    errors: set[str] = set()
+    for failed, outcome in enumerate(outcomes, 1):
         yield outcome
-        if max(errors.values(), default=0) >= GIVE_UP_AFTER:
+        if outcome.status != "failed":
+            break
+        errors.add(re.sub(r"\d+", "0", outcome.error))  # positions and sizes differ by block
+        if len(errors) == 1 and failed >= GIVE_UP_AFTER:
             raise BigsegError(
-                f"Step '{step.name}' is stopped: {GIVE_UP_AFTER} blocks in a row failed with the "
+                f"Step '{step.name}' is stopped: the first {failed} blocks all failed with the "
                 f"same error: {outcome.error} Mend the cause, then continue the run."
             )
+    yield from outcomes

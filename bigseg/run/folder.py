@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from pydantic import ValidationError
+
 from bigseg import files
 from bigseg.errors import NotFound, SpecError
 from bigseg.types import Stage, StageSpec
@@ -38,7 +40,14 @@ class Step:
 
     @cached_property
     def spec(self) -> StageSpec:
-        spec: StageSpec = self.module.Spec.model_validate_json(json.dumps(self.values))
+        try:
+            spec: StageSpec = self.module.Spec.model_validate_json(json.dumps(self.values))
+        except ValidationError as error:
+            raise SpecError(
+                f"Step '{self.name}' of the run was planned by another version of bigseg "
+                f"({error.error_count()} problem(s) with its specification); use that version, or "
+                "start the run again with --overwrite."
+            ) from error
         return spec
 
 

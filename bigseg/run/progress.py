@@ -75,7 +75,10 @@ class Bars:
             rate = self.done / max(time.monotonic() - self.started, 1e-3)
             self.bars.update(self.task, advance=1, rate=f"{rate:.2f} blocks/s")
         elif isinstance(event, BlockFailed):
-            self.bars.console.print(f"{event.step} {event.block} failed: {event.error}")
+            self.bars.console.print(
+                f"{event.step}: block {event.block} failed: {event.error}",
+                markup=False,  # errors may hold [brackets]
+            )
 
 
 class Lines:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
 
-from bigseg.run.folder import open_run
+from bigseg.run.folder import Step, open_run
 from bigseg.run.ledger import Ledger
+from bigseg.types import Facts
+
+SAMPLE = 200
+"""Records read to tell the rate; one would have to read millions otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,34 +26,47 @@ class StepStatus:
     left: int
     finished: bool
     rate: float | None
-    """Blocks per second, between the first and the last record."""
+    """Blocks per second while the step ran; None before the first block and after the last."""
     seconds_left: float | None
 
 
 def status(url: str) -> list[StepStatus]:
     """Progress of every step of the run at `url`."""
     run = open_run(url)
-    found = []
-    for step in run.steps:
-        ledger = Ledger.of(run, step)
-        done = ledger.done()
-        blocks = len(step.spec.grid)
-        finished = ledger.finished() is not None
-        rate = None if finished else ledger.rate(done)
-        left = blocks - len(done)
-        found.append(
-            StepStatus(
-                step.name,
-                blocks,
-                len(done),
-                len(ledger.failed()),
-                left,
-                finished,
-                rate,
-                left / rate if rate else None,
-            )
-        )
-    return found
+    return [_step_status(step, Ledger.of(run, step)) for step in run.steps]
+
+
+def _step_status(step: Step, ledger: Ledger) -> StepStatus:
+    tally = ledger.tally()
+    done, blocks = len(tally.done), len(step.spec.grid)
+    rate = None if tally.finished else block_rate(ledger.sample(tally.done, SAMPLE), done)
+    return StepStatus(
+        name=step.name,
+        blocks=blocks,
+        done=done,
+        failed=len(tally.failed),
+        left=blocks - done,
+        finished=tally.finished,
+        rate=rate,
+        seconds_left=(blocks - done) / rate if rate else None,
+    )
+
+
+def block_rate(sample: Sequence[Facts], done: int) -> float | None:
+    """Blocks per second, from some of the records of `done` blocks.
+
+    Time that passed while nothing ran, because the run was interrupted, does not count: a gap
+    between two records of the sample that is far wider than the usual one is taken for that.
+    """
+    ends = sorted(record["started"] + record["seconds"] for record in sample)
+    if not ends:
+        return None
+    first = min(sample, key=lambda record: record["started"])
+    gaps = [late - early for early, late in pairwise([first["started"], *ends])]
+    longest = max(record["seconds"] for record in sample)
+    usual = max(10 * median(gaps), 2 * longest)
+    seconds = sum(min(gap, usual) for gap in gaps)
+    return done / seconds if seconds > 0 else None
 
 
 def status_text(steps: list[StepStatus]) -> str:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import resource
-import socket
-import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +14,7 @@ from bigseg.errors import BigsegError, SpecError
 from bigseg.grid import Block
 from bigseg.run.folder import Run, Step, open_run
 from bigseg.run.ledger import Ledger
+from bigseg.run.machine import peak_memory, worker_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +22,7 @@ class Outcome:
     """How it went with one block."""
 
     block: str
+    """Id; empty if the block was lost, which is not recorded yet."""
     number: int
     status: Literal["done", "skipped", "failed"]
     seconds: float = 0.0
@@ -78,29 +77,31 @@ def _compute(
     try:
         data, read_seconds = reading.result()
         facts = step.module.block(step.spec, block, data)
+        seconds = time.perf_counter() - clock
+        ledger.record(
+            block.id,
+            {
+                "facts": facts,
+                "started": round(started, 3),
+                "seconds": round(seconds, 4),
+                "read_seconds": round(read_seconds, 4),
+                "peak_bytes": peak_memory(),
+                "worker": worker_name(),
+            },
+        )
     except Exception as error:
-        reason = str(error) if isinstance(error, BigsegError) else repr(error)
-        ledger.fail(block.id, reason, "".join(traceback.format_exception(error)))
+        reason = sentence(error)
+        # Where the disk is full, the failure cannot be stored either; the outcome tells of it.
+        with suppress(OSError):
+            ledger.fail(block.id, reason, "".join(traceback.format_exception(error)))
         return Outcome(block.id, number, "failed", error=reason)
-    seconds = time.perf_counter() - clock
-    ledger.record(
-        block.id,
-        {
-            "facts": facts,
-            "started": round(started, 3),
-            "seconds": round(seconds, 4),
-            "read_seconds": round(read_seconds, 4),
-            "peak_bytes": peak_memory(),
-            "worker": f"{socket.gethostname()}:{os.getpid()}",
-        },
-    )
     return Outcome(block.id, number, "done", seconds)
 
 
-def peak_memory() -> int:
-    """Most memory that this process has ever held, bytes."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def sentence(error: BaseException) -> str:
+    """Say an error: ours are sentences already, others are named by their type."""
+    text = str(error) if isinstance(error, BigsegError) else f"{type(error).__name__}: {error}"
+    return text.strip().rstrip(".:") + "."
 
 
 def run_block(url: str, name: str, index: str) -> Outcome:
@@ -117,8 +118,28 @@ def run_block(url: str, name: str, index: str) -> Outcome:
     step = run.step(name)
     _check_order(run, step)
     number = block_number(step, index)
-    step.module.prepare(step.spec)
+    block = step.spec.grid[number]
+    if Ledger.of(run, step).is_done(block.id):  # its scratch may be gone already
+        return Outcome(block.id, number, "skipped")
+    step.module.check(step.spec)
+    prepare_step(run, step)
     return work(url, name, [number])[0]
+
+
+def prepare_step(run: Run, step: Step) -> None:
+    """Create what the blocks of a step write; nothing if none of them is left to do.
+
+    Tasks of a job array may do so at the same moment; who comes second tries again, and finds all
+    in place.
+    """
+    ledger = Ledger.of(run, step)
+    ledger.forget_others()
+    if len(ledger.done()) == len(step.spec.grid):
+        return
+    try:
+        step.module.prepare(step.spec)
+    except Exception:
+        step.module.prepare(step.spec)
 
 
 def block_number(step: Step, index: str) -> int:
