@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-CASES = {"2D 2048²": ((2048, 2048), 47), "3D 128³": ((128,) * 3, 4), "3D 256³": ((256,) * 3, 9)}
+CASES = {"2d-2048": ((2048, 2048), 47), "3d-128": ((128,) * 3, 4), "3d-256": ((256,) * 3, 9)}
 FLOW_THRESHOLD, MIN_SIZE = 0.4, 15
 NOISE = 0.05
 """Amplitude of the flows' noise, of 1: clean. From 0.1 on both sides make some false splinters."""

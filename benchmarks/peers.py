@@ -75,7 +75,7 @@ def peer_python(requirements: Sequence[str] = CELLPOSE) -> Path:
 
 
 def peer_environment() -> dict[str, str]:
-    """Environment variables for a peer's process: one thread, nothing of ours on its path, no chatter."""
+    """Environment variables for a peer's process: one thread, no chatter, none of our paths."""
     kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
     threads = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
     return kept | dict.fromkeys(threads, "1") | {"PYTHONWARNINGS": "ignore::UserWarning"}
