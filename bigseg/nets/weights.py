@@ -114,19 +114,13 @@ class TorchNet:
     device: str
     half: bool
     """Whether matrix products run in bfloat16."""
+    diameter: float
+    usual_diameter: float
     tile: int = 512
 
     @property
     def channels(self) -> int:
         return self.module.widths[0]
-
-    @property
-    def diameter(self) -> float:
-        return float(self.module.diam_mean.item())
-
-    @property
-    def usual_diameter(self) -> float:
-        return float(self.module.diam_labels.item())
 
     @torch.inference_mode()
     def __call__(self, tiles: Floats) -> Floats:
@@ -137,9 +131,9 @@ class TorchNet:
         """
         batch = torch.zeros((len(tiles), self.channels, *tiles.shape[2:]))
         batch[:, : tiles.shape[1]] = torch.from_numpy(tiles)
-        batch = batch.to(self.device, memory_format=torch.channels_last)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.half):
-            outputs = self.module(batch).float()
+        dtype = torch.bfloat16 if self.half else torch.float32
+        batch = batch.to(self.device, dtype, memory_format=torch.channels_last)
+        outputs = self.module(batch).float()
         outputs[:, :2] /= FLOW_SCALE
         result: Floats = np.ascontiguousarray(outputs.cpu().numpy())
         return result
@@ -161,10 +155,13 @@ def load(model: str, sha256: str) -> TorchNet:
             "or start a new run."
         )
     module = build(read_state(url), url)
+    # Read before the cast: half precision would round them.
+    diameters = module.diam_mean.item(), module.diam_labels.item()
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    module = module.to(device)
+    half = device == "cuda" or has_fast_bfloat16()
+    module = module.to(device, torch.bfloat16 if half else torch.float32)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TorchNet(module, device, device == "cuda" or has_fast_bfloat16())
+    return TorchNet(module, device, half, *diameters)
 
 
 def has_fast_bfloat16() -> bool:
