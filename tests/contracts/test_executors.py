@@ -172,11 +172,9 @@ def test_a_driver_killed_half_way_loses_nothing(tmp_path: Path) -> None:
     assert ledger.finished() == {"numbers": list(range(6))}
 
 
-def test_a_cluster_without_workers_is_given_up(tmp_path: Path) -> None:
+def test_a_cluster_without_workers_is_given_up() -> None:
     with (
-        LocalCluster(
-            0, processes=False, host="127.0.0.1", dashboard_address="127.0.0.1:0"
-        ) as cluster,
+        LocalCluster(n_workers=0, host="127.0.0.1", dashboard_address="127.0.0.1:0") as cluster,
         Client(cluster, set_as_default=False) as client,
         pytest.raises(ClusterLost, match=r"no workers for 0 s; start some and continue the run"),
     ):
