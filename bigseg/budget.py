@@ -1,0 +1,68 @@
+"""How much memory a worker needs, reckoned before anything is started."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil, prod
+
+from bigseg.errors import SpecError
+from bigseg.grid import Index
+from bigseg.plan import Step
+from bigseg.stages import label, predict
+
+PROCESS = 450_000_000
+"""Bytes of a worker that has loaded the libraries and a small network."""
+
+
+def worker_bytes(steps: Sequence[Step]) -> tuple[str, int]:
+    """Step that needs most memory, and how much one worker needs for it."""
+    needs = [(_predict_bytes(s.spec), s.name) for s in steps if isinstance(s.spec, predict.Spec)]
+    needs += [(_label_bytes(s.spec), s.name) for s in steps if isinstance(s.spec, label.Spec)]
+    most, name = max(needs)
+    return name, PROCESS + most
+
+
+def check_memory(steps: Sequence[Step], workers: int, available: int) -> None:
+    """Refuse blocks that do not fit in memory.
+
+    Parameters
+    ----------
+    steps
+        Of the run.
+    workers
+        Blocks that are computed at the same time on this machine.
+    available
+        Bytes of memory.
+
+    Raises
+    ------
+    SpecError
+        With what is needed and what to change.
+    """
+    name, each = worker_bytes(steps)
+    if each * workers > available:
+        raise SpecError(
+            f"Step '{name}' needs about {each / 1e9:.1f} GB of memory for each of {workers} "
+            f"worker(s), but {available / 1e9:.1f} GB are available; use fewer --workers, "
+            "or a smaller --block and --halo."
+        )
+
+
+def _read_shape(block: Index, halo: Index, shape: Index) -> list[int]:
+    return [min(b + 2 * h, n) for b, h, n in zip(block, halo, shape, strict=True)][1:]
+
+
+def _predict_bytes(spec: predict.Spec) -> int:
+    """Normalised image, fields at the network's scale and at the image's, packed result."""
+    read = _read_shape(spec.block, spec.halo, spec.shape)
+    scaled = [ceil(n * s) for n, s in zip(read, spec.scale, strict=True)]
+    channels, outputs = len(spec.channels), spec.ndim + 1
+    images = (2 * prod(read) + prod(scaled)) * 4 * channels
+    fields = (prod(scaled) + prod(spec.block)) * 4 * outputs
+    return images + fields + prod(spec.block) * outputs
+
+
+def _label_bytes(spec: label.Spec) -> int:
+    """Packed and unpacked predictions, labels and their copies, walks of the foreground."""
+    voxels = prod(_read_shape(spec.block, spec.halo, spec.shape))
+    return voxels * ((spec.ndim + 1) * 5 + 20)
