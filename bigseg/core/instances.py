@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from bigseg.core.decode.flows import labels_from_flows
 from bigseg.core.holes import fill_holes
 from bigseg.core.quality import flow_errors, remove_objects, sizes
-from bigseg.types import Floats
+
+Field = NDArray[np.float32] | NDArray[np.int8]
 
 Faces = tuple[tuple[bool, bool], ...]
 """For each axis: whether the array goes on beyond its first and beyond its last voxel."""
@@ -33,7 +34,7 @@ class Criteria:
 
 
 def find_instances(
-    flows: Floats, logits: Floats, criteria: Criteria, open_faces: Faces
+    flows: Field, logits: Field, criteria: Criteria, open_faces: Faces
 ) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
     """Objects of a block and how far their flows are from what they should be.
 
@@ -42,9 +43,9 @@ def find_instances(
 
     Parameters
     ----------
-    flows : (2, y, x) or (3, z, y, x) float32
-        Voxels per step.
-    logits : (y, x) or (z, y, x) float32
+    flows : (2, y, x) or (3, z, y, x) float32 or int8
+        Voxels per step; int8 is what `core.quantise` makes of it.
+    logits : (y, x) or (z, y, x) float32 or int8
     criteria
         What is kept.
     open_faces
@@ -63,7 +64,9 @@ def find_instances(
     cut = cut_objects(labels, open_faces)
     errors = np.full(len(cut), np.nan)
     if criteria.flow_threshold > 0:
-        errors[~cut] = flow_errors(labels, flows, skip=cut)[~cut]
+        # Judging takes long where objects are huge, and what is too large is dropped anyway.
+        skip = cut | (sizes(labels) > (criteria.max_size or labels.size))
+        errors[~skip] = flow_errors(labels, flows, skip=skip)[~skip]
         labels = remove_objects(labels, errors > criteria.flow_threshold)
     labels = fill_holes(labels)
     voxels = sizes(labels)

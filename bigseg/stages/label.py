@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bigseg import files
 from bigseg.core.instances import Criteria, Faces, compact, find_instances
 from bigseg.core.objects import measure_objects
-from bigseg.core.quantise import BACKGROUND, LOGIT_STEPS, unpack
+from bigseg.core.quantise import BACKGROUND, LOGIT_STEPS
 from bigseg.errors import SpecError
 from bigseg.grid import Block, Box, Grid, Index, grow, size, within
 from bigseg.io.scratch import create_scratch, scratch
@@ -109,14 +109,11 @@ def read(spec: Spec, block: Block) -> NDArray[np.int8]:
 
 def block(spec: Spec, block: Block, data: NDArray[np.int8]) -> Facts:
     """Find the objects of a block and store its opinion and its table."""
-    flows, logits = unpack(data)
     flat = spec.ndim == 2
+    packed = data[:, 0] if flat else data
     faces = _open_faces(spec, block)
     labels, errors = find_instances(
-        flows[:, 0] if flat else flows,
-        logits[0] if flat else logits,
-        spec.criteria,
-        faces[1:] if flat else faces,
+        packed[:-1], packed[-1], spec.criteria, faces[1:] if flat else faces
     )
     labels = labels[None] if flat else labels
     table = measure_objects(

@@ -35,7 +35,8 @@ class Spec(StageSpec):
     beta: float = 0.5
     """Prior probability that two overlapping objects are different."""
     repulsion: float = 0.0
-    """Cost of joining two objects that one block kept apart."""
+    """How much two objects of one block repel each other, in mean absolute costs of their
+    component; 0 was best where blocks split as often as they fuse."""
 
     @property
     def grid(self) -> Grid:
