@@ -124,7 +124,7 @@ def test_voi_and_rand_are_those_of_all_pairs_of_voxels(prediction, truth) -> Non
 @settings(deadline=None, max_examples=50)
 def test_names_of_objects_do_not_matter(prediction, truth, first, second) -> None:
     renamed = [np.array([0, *names])[x] for names, x in ((first, prediction), (second, truth))]
-    one, other = (score(*contingency(*pair)).to_dict() for pair in ((prediction, truth), renamed))
+    one, other = (score(*contingency(*pair)).as_dict() for pair in ((prediction, truth), renamed))
     for name in set(one) - {"aji", "aji_cellpose"}:  # these pick by id between equals
         assert one[name] == pytest.approx(other[name]), name
 
@@ -135,7 +135,7 @@ def test_blocks_score_like_the_whole(prediction, truth, at) -> None:
     parts = [contingency(prediction[:, at:], truth[:, at:])]
     parts.append(contingency(prediction[:, :at], truth[:, :at]))
     whole = score(*contingency(prediction, truth))
-    assert score(*merge_contingencies(parts)).to_dict() == whole.to_dict()
+    assert score(*merge_contingencies(parts)).as_dict() == whole.as_dict()
 
 
 # Three true objects of 4 voxels. Prediction 1 covers two of them, 2 is the third but for a
@@ -187,10 +187,10 @@ def test_the_truth_scores_full_marks() -> None:
 
 def test_nothing_found_and_nothing_there_have_no_value_and_are_json() -> None:
     nothing = np.zeros((3, 3), int)
-    false = score(*contingency(np.ones((3, 3), int), nothing)).to_dict()
+    false = score(*contingency(np.ones((3, 3), int), nothing)).as_dict()
     assert false["error_rate"] == [None, None, None]
     assert false["average_precision"] == [0, 0, 0]
-    assert score(*contingency(nothing, nothing)).to_dict()["mean_average_precision"] is None
+    assert score(*contingency(nothing, nothing)).as_dict()["mean_average_precision"] is None
     missed = score(*contingency(nothing, np.ones((3, 3), int)))
     assert (missed.aji, missed.aji_cellpose, missed.error_rate) == (0, 0, (1, 1, 1))
     assert json.loads(json.dumps(false)) == false
