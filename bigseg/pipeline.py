@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from bigseg import files
-from bigseg.errors import BigsegError, OutputExists, SpecError
+from bigseg.claim import (
+    Claim,
+    Way,
+    check_predictions,
+    check_space,
+    claim,
+    is_finished,
+    remove_run,
+    scratch_bytes,
+)
+from bigseg.errors import ImageError
 from bigseg.events import Listener, ignore
-from bigseg.io.labels import unregister_labels
-from bigseg.plan import Step as PlannedStep
 from bigseg.plan import plan_segment
 from bigseg.run.cluster import open_cluster
 from bigseg.run.execute import run_steps
 from bigseg.run.folder import Run, is_run, make_steps, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.spec import SegmentSpec, parse
-from bigseg.stages import label, predict, report
+from bigseg.stages import publish, report
 from bigseg.version import VERSION
-
-COMPRESSED = 0.5
-"""Share of the raw size that scratch is reckoned to take on disk."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +136,14 @@ def execute(
 ) -> Result:
     """Do what a specification says; see `segment`."""
     spec, url = _absolute(spec, run)
-    steps = plan_segment(spec, url)
-    return _do(_claim(spec, url, steps, overwrite), spec, cluster, workers, listener)
+    planned = plan_segment(spec, url)
+    steps = make_steps([(step.name, step.stage, step.spec) for step in planned])
+    for step in steps:
+        step.module.check(step.spec)
+    claimed = claim(
+        Run(url, VERSION, spec.model_dump(mode="json"), steps), spec, planned, overwrite
+    )
+    return _do(claimed, spec, cluster, workers, listener)
 
 
 def resume(
@@ -146,26 +155,21 @@ def resume(
 ) -> Result:
     """Continue an interrupted run, with the settings it was started with."""
     found = open_run(files.absolute(run))
-    return _do(found, parse(found.settings), cluster, workers, listener)
+    spec = parse(found.settings)
+    check_predictions(found)
+    for step in found.steps:
+        if not Ledger.of(found, step).tally().finished:
+            step.module.check(step.spec)
+    return _do(Claim(found, spec.target, Way.CONTINUE), spec, cluster, workers, listener)
 
 
 def dry_run(spec: SegmentSpec, run: str | None = None) -> DryRun:
     """Check everything and say what would be done; nothing is written."""
     spec, url = _absolute(spec, run)
     steps = plan_segment(spec, url)
+    check_space(url, steps)
     rows = tuple((s.name, len(s.spec.grid), s.spec.grid.block) for s in steps)
     return DryRun(url, spec.target, rows, scratch_bytes(steps))
-
-
-def scratch_bytes(steps: list[PlannedStep]) -> int:
-    """Size of predictions and of the blocks' labels before compression."""
-    total = 0
-    for step in steps:
-        if isinstance(step.spec, predict.Spec):
-            total += (step.spec.ndim + 1) * prod(step.spec.shape)
-        elif isinstance(step.spec, label.Spec):
-            total += 4 * prod(step.spec.shape)
-    return total
 
 
 def _absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:
@@ -179,115 +183,27 @@ def _absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:
     return spec, files.absolute(run or spec.run)
 
 
-def _claim(spec: SegmentSpec, url: str, planned: list[PlannedStep], overwrite: bool) -> Run:
-    """Open the run folder: a new one, an interrupted one, or one whose predictions still serve."""
-    steps = make_steps([(step.name, step.stage, step.spec) for step in planned])
-    run = Run(url, VERSION, spec.model_dump(mode="json"), steps)
-    if not is_run(url):
-        if files.names(spec.target):
-            if not overwrite:
-                raise OutputExists(
-                    f"{spec.target} exists already; choose another --name or output, "
-                    "or replace it with --overwrite."
-                )
-            _discard(spec.target)
-        check_space(url, planned)
-        _save(run)
-        return run
-    former = open_run(url)
-    same = former.steps[-1].fingerprint == steps[-1].fingerprint
-    if same and not _is_finished(former):
-        return former
-    if not overwrite:
-        if same:
-            raise OutputExists(
-                f"{spec.target} is finished already, in the run {url}; replace it with --overwrite."
-            )
-        raise SpecError(
-            f"{url} holds a run with other settings ({_difference(former, run)}); choose another "
-            "--run or --name, or replace it with --overwrite."
-        )
-    _discard(spec.target)
-    if same or not former.settings.get("keep_scratch"):
-        files.remove(url)
-    else:
-        _forget(former, run)
-    _save(run)
-    return run
+class Interrupted(KeyboardInterrupt):
+    """Somebody pressed Ctrl-C; the message says how to go on. No `Exception`, as its base."""
 
-
-def _save(run: Run) -> None:
-    try:
-        run.save()
-    except OSError as error:
-        raise SpecError(
-            f"The run folder {run.url} cannot be written ({error.strerror or error}); choose "
-            "another with --run."
-        ) from None
-
-
-def _discard(target: str) -> None:
-    """Remove a former result, and nothing that does not look like one."""
-    parent, _, name = target.rstrip("/").rpartition("/")
-    if parent.endswith("/labels"):
-        unregister_labels(parent, name)
-    files.remove(target)
-
-
-def _forget(former: Run, run: Run) -> None:
-    """Drop what the new settings change; predictions that still serve stay."""
-    kept = {step.name for step, new in zip(former.steps, run.steps, strict=False) if step == new}
-    for step in former.steps:
-        if step.name not in kept:
-            files.remove(files.join(run.url, "ledger", step.name))
-    for name in ("opinions", "objects"):
-        files.remove(files.join(run.url, "scratch", name))
-    for name in ("edges", "ids", "offsets.parquet", "objects.parquet"):
-        files.remove(files.join(run.url, "tables", name))
-
-
-def _difference(former: Run, run: Run) -> str:
-    changed = [
-        f"{key} was {former.settings.get(key)!r}, now {value!r}"
-        for key, value in run.settings.items()
-        if former.settings.get(key) != value
-    ]
-    return "; ".join(changed) or "another image, or other weights"
-
-
-def _is_finished(run: Run) -> bool:
-    return Ledger.of(run, run.steps[-1]).finished() is not None
-
-
-def check_space(url: str, steps: list[PlannedStep]) -> None:
-    """Refuse a run whose scratch does not fit on the disk."""
-    if not files.is_local(url):
-        return
-    folder = files.local_path(url)
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    needed = int(COMPRESSED * scratch_bytes(steps))
-    if needed > free:
-        raise SpecError(
-            f"The run needs about {needed / 1e9:.1f} GB of scratch space in {folder}, where "
-            f"{free / 1e9:.1f} GB are free; put the run elsewhere with --run."
-        )
+    exit_code = 130
 
 
 def _do(
-    run: Run, spec: SegmentSpec, cluster: str | None, workers: int | None, listener: Listener
+    claimed: Claim, spec: SegmentSpec, cluster: str | None, workers: int | None, listener: Listener
 ) -> Result:
-    started = time.monotonic()
-    fresh = not files.names(files.join(run.url, "ledger"))
-    for step in run.steps:
-        if Ledger.of(run, step).finished() is None:
-            step.module.check(step.spec)
+    started, run = time.monotonic(), claimed.run
+    # What has to be started may be refused, too, so nothing is written before.
+    where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
     try:
-        with open_cluster(cluster, workers) as opened:
+        with open_cluster(where, workers) as opened:
+            claimed.take()
             run_steps(run, opened.execute, opened.workers, listen=listener)
-    except BigsegError:
-        _withdraw(run, fresh)
+    except KeyboardInterrupt:
+        remedy = f"'bigseg run {run.url}' continues." if is_run(run.url) else "Nothing is written."
+        raise Interrupted(f"Interrupted. {remedy}") from None
+    except ImageError:
+        _withdraw(run)
         raise
     if not spec.keep_scratch:
         files.remove(files.join(run.url, "scratch"))
@@ -295,17 +211,15 @@ def _do(
     return Result(
         labels=spec.target,
         objects=int(published["objects"]),
-        table=files.join(spec.target, "objects.parquet"),
+        table=publish.table_url(spec.target),
         report=report.url(run.url),
         run=run.url,
         seconds=round(time.monotonic() - started, 2),
     )
 
 
-def _withdraw(run: Run, fresh: bool) -> None:
-    """Leave no trace of a run that turned out to be impossible before anything was predicted."""
-    first = next(step for step in run.steps if step.name == "predict")
-    if fresh and not Ledger.of(run, first).done() and not Ledger.of(run, first).failed():
-        blocked = [step for step in run.steps if Ledger.of(run, step).failed()]
-        if not blocked:
-            files.remove(run.url)
+def _withdraw(run: Run) -> None:
+    """Leave no trace of a run whose image turned out to be impossible to segment."""
+    predicted = Ledger.of(run, run.step("predict")).tally()
+    if not predicted.done and not predicted.failed:
+        remove_run(run.url)

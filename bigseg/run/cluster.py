@@ -16,6 +16,8 @@ from bigseg.run.execute import Executor, serial, threads
 from bigseg.run.machine import cores, worker_memory
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+ANSWER = "10s"
+"""How long a scheduler may take to answer."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _local(count: int) -> Iterator[Client]:
 @contextmanager
 def _connect(address: str) -> Iterator[Client]:
     try:
-        client = Client(address, timeout="10s", set_as_default=False)
+        client = Client(address, timeout=ANSWER, set_as_default=False)
     except (OSError, TimeoutError) as error:
         raise SpecError(f"No Dask scheduler answers at {address} ({error}).") from None
     with client:
