@@ -1,0 +1,73 @@
+"""All commands in one application, and how errors and Ctrl-C end it."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from bigseg.cli import images, judging, segmenting
+from bigseg.cli.options import examples
+from bigseg.errors import BigsegError
+
+INTERRUPTED = 130
+UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+"""Base of all errors in a command line; typer gives it no public name."""
+
+app = typer.Typer(
+    name="bigseg",
+    help="Segment microscopy that does not fit in memory, block by block, on a Dask cluster.",
+    epilog=examples(
+        "bigseg demo                                    see it work on real images",
+        "bigseg convert stack.tif embryo.zarr           make OME-Zarr of your own",
+        "bigseg info embryo.zarr                        look at it",
+        "bigseg segment embryo.zarr --model nuclei      segment it",
+        "bigseg segment --help                          all that can be chosen",
+    ),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+segmenting.add_to(app)
+images.add_to(app)
+judging.add_to(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. An error that a user can act on is one sentence."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    try:
+        code = app(arguments, prog_name="bigseg", standalone_mode=False)
+    except UsageError as error:
+        sys.exit(_explain_usage(error, arguments))
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BigsegError as error:
+        if debug:
+            raise
+        sys.exit(_complain(str(error), 1))
+    except Exception as error:  # nobody should have to read a traceback to know what happened
+        if debug:
+            raise
+        kind = type(error).__name__
+        sys.exit(_complain(f"{kind}: {error} (unexpected; --debug shows where).", 1))
+    if code == INTERRUPTED:
+        _complain("stopped by Ctrl-C; the same command continues with what is not done.", 0)
+    sys.exit(code or 0)
+
+
+def _complain(sentence: str, code: int) -> int:
+    sys.stderr.write(f"Error: {sentence}\n")
+    return code
+
+
+def _explain_usage(error: Exception, arguments: list[str]) -> int:
+    message = str(getattr(error, "format_message", lambda: error)())
+    message = message.strip().removeprefix("Invalid value: ").rstrip(".?")
+    if not message:  # help was printed, as no command was given
+        return 2
+    known = {command.name for command in app.registered_commands}
+    command = arguments[:1] if arguments[:1] and arguments[0] in known else []
+    return _complain(f"{message}; see '{' '.join(['bigseg', *command, '--help'])}'.", 2)

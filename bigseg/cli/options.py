@@ -1,0 +1,69 @@
+"""What all commands share: options, and how they speak."""
+
+from __future__ import annotations
+
+import json
+import sys
+from contextlib import AbstractContextManager
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from bigseg.events import Listener
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Cluster = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Where blocks are computed: local (processes), threads, serial, or the address of a "
+        "Dask scheduler, tcp://…",
+        show_default="local",
+        rich_help_panel="Work",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Blocks computed at once.",
+        show_default="as many as cores",
+        rich_help_panel="Work",
+    ),
+]
+RunFolder = Annotated[
+    str, typer.Argument(metavar="RUN", help="Run folder, path or URL, ending in .bigseg.")
+]
+
+
+def say(result: object, text: str, *, quiet: bool = False, as_json: bool = False) -> None:
+    """Print a result on stdout: for a machine, for a person, or not at all."""
+    if as_json:
+        sys.stdout.write(json.dumps(result, default=str) + "\n")
+    elif not quiet:
+        sys.stdout.write(text + "\n")
+
+
+def follow(*, quiet: bool, as_json: bool) -> AbstractContextManager[Listener]:
+    """Show how a run goes, on stderr, unless only the result is wanted."""
+    from bigseg.run.progress import progress
+
+    return progress(quiet=quiet or as_json)
+
+
+def split(text: str | None) -> tuple[str, ...] | None:
+    """Parts of a list given as a,b,c."""
+    return None if text is None else tuple(part.strip() for part in text.split(","))
+
+
+def given(**options: Any) -> dict[str, Any]:
+    """Options that the user gave."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def examples(*lines: str) -> str:
+    """Closing lines of a command's help; backspace makes typer keep line breaks."""
+    return "\b\n[bold]Examples[/bold]\n" + "\n".join(f"  {escape(line)}" for line in lines)

@@ -1,0 +1,338 @@
+"""Commands that segment: segment, run, status, block."""
+
+# ruff: noqa: PLR0913 - the parameters of a command are its options
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import typer
+
+from bigseg.cli.options import (
+    Cluster,
+    Debug,
+    Json,
+    Quiet,
+    RunFolder,
+    Workers,
+    examples,
+    follow,
+    given,
+    say,
+    split,
+)
+
+VOXELS, OBJECTS, WORK = "Which voxels", "Which objects", "Work"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(
+        "segment",
+        epilog=examples(
+            "bigseg segment embryo.zarr --model nuclei",
+            "bigseg segment cells.zarr --model nuclei --channels DAPI --diameter 25",
+            "bigseg segment embryo.zarr out.zarr --model my.safetensors --block 128,512,512",
+            "bigseg segment s3://bucket/brain.zarr --model nuclei --cluster tcp://head:8786",
+            "bigseg segment embryo.zarr --model nuclei --dry-run",
+        ),
+    )(segment)
+    app.command(
+        "run",
+        epilog=examples(
+            "bigseg run embryo.zarr.cells.bigseg",
+            "bigseg run embryo.zarr.cells.bigseg --workers 2",
+        ),
+    )(continue_run)
+    app.command(
+        "status",
+        epilog=examples(
+            "bigseg status embryo.zarr.cells.bigseg",
+            "watch bigseg status embryo.zarr.cells.bigseg",
+        ),
+    )(status)
+    app.command(
+        "block",
+        epilog=examples(
+            "bigseg block embryo.zarr.cells.bigseg --stage label --index 17",
+            "bigseg block embryo.zarr.cells.bigseg --stage label --index 0-1-2-3 --debug",
+        ),
+    )(block)
+
+
+def segment(
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="OME-Zarr image, path or URL.")],
+    output: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="OUTPUT",
+            help="OME-Zarr to create.",
+            show_default="IMAGE/labels/NAME",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|PATH", help="Bundled model (nuclei), or weights, path or URL."),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="TOML file of settings, as min_size = 30; options win over it."
+        ),
+    ] = None,
+    channels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Channels by number or name, as 2 or 2,0 or DAPI.",
+            show_default="the first",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    level: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Resolution level to work on, 0 being the finest.",
+            show_default="0",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    dims: Annotated[
+        str | None,
+        typer.Option(
+            metavar="2d|3d",
+            help="Objects of planes or of volumes.",
+            show_default="3d if there is more than one plane",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    anisotropy: Annotated[
+        float | None,
+        typer.Option(
+            help="Voxel height over width.",
+            show_default="from the voxel size",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    percentiles: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Percentiles of intensity that the model sees as 0 and 1.",
+            show_default="1,99",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    normalize_per: Annotated[
+        str | None,
+        typer.Option(
+            metavar="image|frame",
+            help="One intensity range for all frames of the image, or one for each.",
+            show_default="image",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    diameter: Annotated[
+        float | None,
+        typer.Option(
+            help="Width of a typical object in pixels; the image is rescaled by it.",
+            show_default="that of the training",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None,
+    flow_threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Largest flow error of an object. Higher keeps more, 0 keeps all.",
+            show_default="0.4",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None,
+    cellprob_threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Least logit of an object's voxels. Lower finds dimmer and larger objects.",
+            show_default="0.0",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None,
+    min_size: Annotated[
+        int | None,
+        typer.Option(help="Smallest object, voxels.", show_default="15", rich_help_panel=OBJECTS),
+    ] = None,
+    max_size: Annotated[
+        int | None,
+        typer.Option(help="Largest object, voxels.", show_default="any", rich_help_panel=OBJECTS),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the labels.", show_default="cells", rich_help_panel=OBJECTS),
+    ] = None,
+    block: Annotated[
+        str | None,
+        typer.Option(
+            metavar="Z,Y,X",
+            help="Voxels of a block, or Y,X.",
+            show_default="by the shape",
+            rich_help_panel=WORK,
+        ),
+    ] = None,
+    halo: Annotated[
+        int | None,
+        typer.Option(
+            help="Voxels that a block sees of its neighbours.",
+            show_default="two diameters",
+            rich_help_panel=WORK,
+        ),
+    ] = None,
+    run: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Run folder.",
+            show_default="beside the output",
+            rich_help_panel=WORK,
+        ),
+    ] = None,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    keep_scratch: Annotated[
+        bool,
+        typer.Option(
+            "--keep-scratch",
+            help="Keep predictions: other thresholds then take seconds (with --overwrite).",
+            rich_help_panel=WORK,
+        ),
+    ] = False,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace labels and run of the same name.", rich_help_panel=WORK
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check everything, show the plan, write nothing.",
+            rich_help_panel=WORK,
+        ),
+    ] = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Segment an image into labels, block by block.
+
+    IMAGE and --model suffice. The result is a label image with a table of its objects; the run
+    folder beside it holds the report. If it is interrupted, the same command continues it.
+    """
+    from bigseg import pipeline
+
+    settings = _settings(
+        config,
+        image=image,
+        output=output,
+        model=model,
+        diameter=diameter,
+        channels=split(channels),
+        level=level,
+        dims=dims,
+        anisotropy=anisotropy,
+        flow_threshold=flow_threshold,
+        cellprob_threshold=cellprob_threshold,
+        min_size=min_size,
+        max_size=max_size,
+        percentiles=split(percentiles),
+        normalize_per=normalize_per,
+        block=split(block),
+        halo=halo,
+        name=name,
+        keep_scratch=keep_scratch or None,
+    )
+    if dry_run:
+        plan = pipeline.dry_run(settings, run)
+        say(plan.as_dict(), plan.text(), quiet=quiet, as_json=as_json)
+        return
+    with follow(quiet=quiet, as_json=as_json) as listener:
+        result = pipeline.execute(
+            settings,
+            run=run,
+            cluster=cluster,
+            workers=workers,
+            overwrite=overwrite,
+            listener=listener,
+        )
+    say(asdict(result), result.text(), quiet=quiet, as_json=as_json)
+
+
+def _settings(config: str | None, **options: Any) -> Any:
+    """Specification made of a file and of options, which win over it."""
+    from bigseg.spec import parse, read_config
+
+    settings = (read_config(config) if config else {}) | given(**options)
+    if "model" not in settings:
+        raise typer.BadParameter("no model is chosen; give --model nuclei, or the path of weights")
+    return parse(settings)
+
+
+def continue_run(
+    run: RunFolder,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Continue a run that was interrupted or had failures.
+
+    Blocks that are done are not computed again. Settings are those it was started with.
+    """
+    from bigseg import pipeline
+
+    with follow(quiet=quiet, as_json=as_json) as listener:
+        result = pipeline.resume(run, cluster=cluster, workers=workers, listener=listener)
+    say(asdict(result), result.text(), quiet=quiet, as_json=as_json)
+
+
+def status(
+    run: RunFolder, quiet: Quiet = False, as_json: Json = False, debug: Debug = False
+) -> None:
+    """Show how far a run is: blocks done, failed and left, rate, time left.
+
+    It reads the run's ledger only, so it may be asked at any time, from any machine.
+    """
+    from bigseg.run.status import status as read_status
+    from bigseg.run.status import status_text
+
+    steps = read_status(run)
+    found = {"run": run, "steps": [asdict(step) for step in steps]}
+    say(found, status_text(steps), quiet=quiet, as_json=as_json)
+
+
+def block(
+    run: RunFolder,
+    stage: Annotated[
+        str, typer.Option(metavar="STEP", help="Step of the run, as 'bigseg status' lists them.")
+    ],
+    index: Annotated[
+        str, typer.Option(metavar="N|T-Z-Y-X", help="Number of the block, or its index.")
+    ],
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run one block of one step, without Dask: for job arrays, and to look into a failure.
+
+    It does what a worker would do, writes the block and records it. Earlier steps must be done.
+    """
+    from bigseg.run.worker import run_block
+
+    outcome = run_block(run, stage, index)
+    if outcome.status == "failed":
+        from bigseg.errors import BlocksFailed
+
+        raise BlocksFailed(stage, {outcome.block: outcome.error}, run)
+    say(asdict(outcome), outcome.text(), quiet=quiet, as_json=as_json)
