@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from bigseg.io.arrays import open_image, open_labels
     from bigseg.pipeline import Result, segment
     from bigseg.spec import SegmentSpec
-    from bigseg.scoring import evaluate
+    from bigseg.stages.evaluate import evaluate
     from bigseg.version import VERSION as __version__
 
 __all__ = [
@@ -26,7 +26,7 @@ _HOMES = {
     "Result": ("bigseg.pipeline", "Result"),
     "SegmentSpec": ("bigseg.spec", "SegmentSpec"),
     "__version__": ("bigseg.version", "VERSION"),
-    "evaluate": ("bigseg.scoring", "evaluate"),
+    "evaluate": ("bigseg.stages.evaluate", "evaluate"),
     "open_image": ("bigseg.io.arrays", "open_image"),
     "open_labels": ("bigseg.io.arrays", "open_labels"),
     "segment": ("bigseg.pipeline", "segment"),

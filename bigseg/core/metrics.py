@@ -84,29 +84,6 @@ class Scores:
         """Scores as JSON knows them: None where there is no finite value."""
         return {name: _jsonable(value) for name, value in asdict(self).items()}
 
-    def text(self) -> str:
-        """Say it to a person."""
-        lines = [f"{self.predicted} objects predicted, {self.true} in the truth", ""]
-        lines.append(f"{'IoU':>6}{'found':>8}{'AP':>9}{'error rate':>13}")
-        for row in zip(
-            self.thresholds,
-            self.true_positives,
-            self.average_precision,
-            self.error_rate,
-            strict=True,
-        ):
-            lines.append("{:>6}{:>8}{:>9.4f}{:>13.4f}".format(*row))
-        lines.append("")
-        lines.append(f"mean AP 0.5 to 0.95   {self.mean_average_precision:.4f}")
-        lines.append(
-            f"AJI                   {self.aji:.4f}  (as in Cellpose {self.aji_cellpose:.4f})"
-        )
-        lines.append(
-            f"VOI                   {self.voi_split:.4f} split, {self.voi_merge:.4f} merge"
-        )
-        lines.append(f"adapted Rand error    {self.rand_error:.4f}")
-        return "\n".join(lines)
-
 
 def _jsonable(value: Any) -> Any:
     if isinstance(value, tuple):

@@ -38,10 +38,6 @@ class Evaluation(Scores):
     prediction: str
     truth: str
 
-    def as_dict(self) -> dict[str, Any]:
-        """Say it as JSON: None where a score has no finite value."""
-        return self.to_dict()
-
     def text(self) -> str:
         """Say it to a person."""
         lines = [
