@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,13 +54,12 @@ def make_image(
     data: Array,
     axes: str,
     scale: tuple[float, ...] | None = None,
-    version: str = "0.5",
+    version: Literal["0.4", "0.5"] = "0.5",
     block: Index = (32, 32, 32),
 ) -> Volume:
     """Store `data`, whose axes are `axes`, as an OME-Zarr image without its coarser levels."""
-    plan = plan_image(url, tuple(axes), data.shape, data.dtype, scale or (1.0,) * data.ndim, block)
-    if version != "0.5":
-        plan = plan_image(url, tuple(axes), data.shape, data.dtype, plan.levels[0].scale, block, "0.4")
+    scale = scale or (1.0,) * data.ndim
+    plan = plan_image(url, tuple(axes), data.shape, data.dtype, scale, block, version)
     create_image(plan)
     volume = Volume.open(url)
     five = data.reshape(volume.shape)
@@ -167,9 +166,7 @@ def ball(shape: Index, centre: tuple[float, ...], radii: tuple[float, ...] | flo
     """Mask of an ellipsoid."""
     grids = np.ogrid[tuple(slice(0, n) for n in shape)]
     axes = radii if isinstance(radii, tuple) else (radii,) * len(shape)
-    mask: Array = (
-        sum(((g - c) / r) ** 2 for g, c, r in zip(grids, centre, axes, strict=True)) <= 1
-    )
+    mask: Array = sum(((g - c) / r) ** 2 for g, c, r in zip(grids, centre, axes, strict=True)) <= 1
     return mask
 
 

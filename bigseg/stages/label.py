@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bigseg import files
 from bigseg.core.instances import Criteria, Faces, compact, find_instances
-from bigseg.core.objects import measure_objects
+from bigseg.core.objects import Table, measure_objects
 from bigseg.core.quantise import BACKGROUND, LOGIT_STEPS
 from bigseg.errors import SpecError
 from bigseg.grid import Block, Box, Grid, Index, grow, size, within
@@ -116,14 +116,7 @@ def block(spec: Spec, block: Block, data: NDArray[np.int8]) -> Facts:
         packed[:-1], packed[-1], spec.criteria, faces[1:] if flat else faces
     )
     labels = labels[None] if flat else labels
-    table = measure_objects(
-        labels,
-        read=block.read,
-        write=block.write,
-        shape=spec.shape,
-        means={"flow_error": errors},
-        count=len(errors),
-    )
+    table = _measure(spec, block, labels, errors)
     kept = keep_box(spec, block)
     opinion, ids = compact(labels[within(kept, block.read)[1:]])
     number = spec.grid.number(block.index)
@@ -138,6 +131,28 @@ def block(spec: Spec, block: Block, data: NDArray[np.int8]) -> Facts:
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Count what the blocks found; objects at faces are counted by every block that sees them."""
     return {name: sum(fact[name] for fact in facts) for name in ("objects", "cut")}
+
+
+def _measure(
+    spec: Spec, block: Block, labels: NDArray[np.uint32], errors: NDArray[np.float64]
+) -> Table:
+    """Rows of all objects that the block sees; a plane has neither border nor cut along z."""
+    flat = spec.ndim == 2
+    boxes = [(b[0], slice(0, 1), *b[2:]) if flat else b for b in (block.read, block.write)]
+    table = measure_objects(
+        labels,
+        read=boxes[0],
+        write=boxes[1],
+        shape=(spec.shape[0], 1, *spec.shape[2:]) if flat else spec.shape,
+        means={"flow_error": errors},
+        count=len(errors),
+    )
+    if flat:
+        z = block.write[1].start
+        for name in ("z0", "z1"):
+            table[name] += np.where(table["voxels"] > 0, z, 0).astype(table[name].dtype)
+        table["sum_z"] += z * table["voxels"]
+    return table
 
 
 def _open_faces(spec: Spec, block: Block) -> Faces:
