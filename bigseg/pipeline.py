@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bigseg import files
+from bigseg.budget import check_memory, worker_bytes
 from bigseg.claim import (
     Claim,
     Way,
@@ -20,10 +21,11 @@ from bigseg.claim import (
 from bigseg.errors import ImageError
 from bigseg.events import Listener, ignore
 from bigseg.plan import plan_segment
-from bigseg.run.cluster import open_cluster
+from bigseg.run.cluster import open_cluster, workers_here
 from bigseg.run.execute import run_steps
 from bigseg.run.folder import Run, is_run, make_steps, open_run
 from bigseg.run.ledger import Ledger
+from bigseg.run.machine import memory
 from bigseg.spec import SegmentSpec, parse
 from bigseg.stages import publish, report
 from bigseg.version import VERSION
@@ -62,6 +64,8 @@ class DryRun:
     """Name, number of blocks and block shape (t, z, y, x)."""
     scratch_bytes: int
     """Scratch space before compression."""
+    worker_bytes: int
+    """Memory that one worker needs."""
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -71,6 +75,7 @@ class DryRun:
             "labels": self.labels,
             "steps": steps,
             "scratch_bytes": self.scratch_bytes,
+            "worker_bytes": self.worker_bytes,
         }
 
     def text(self) -> str:
@@ -78,6 +83,7 @@ class DryRun:
         lines = [f"{'step':<12}{'blocks':>8}  block (t, z, y, x)"]
         lines += [f"{n:<12}{b:>8}  {', '.join(map(str, shape))}" for n, b, shape in self.steps]
         lines.append(f"scratch     {self.scratch_bytes / 1e9:.2f} GB before compression")
+        lines.append(f"memory      {self.worker_bytes / 1e9:.2f} GB for each worker")
         lines.append(f"labels      {self.labels}")
         lines.append(f"run folder  {self.run}")
         return "\n".join(lines)
@@ -140,6 +146,7 @@ def execute(
     steps = make_steps([(step.name, step.stage, step.spec) for step in planned])
     for step in steps:
         step.module.check(step.spec)
+    check_memory(planned, workers_here(cluster, workers), memory())
     claimed = claim(
         Run(url, VERSION, spec.model_dump(mode="json"), steps), spec, planned, overwrite
     )
@@ -169,7 +176,7 @@ def dry_run(spec: SegmentSpec, run: str | None = None) -> DryRun:
     steps = plan_segment(spec, url)
     check_space(url, steps)
     rows = tuple((s.name, len(s.spec.grid), s.spec.grid.block) for s in steps)
-    return DryRun(url, spec.target, rows, scratch_bytes(steps))
+    return DryRun(url, spec.target, rows, scratch_bytes(steps), worker_bytes(steps)[1])
 
 
 def _absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:

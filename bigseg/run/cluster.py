@@ -65,6 +65,13 @@ def open_cluster(name: str | None = None, workers: int | None = None) -> Iterato
         )
 
 
+def workers_here(name: str | None, workers: int | None) -> int:
+    """How many blocks `open_cluster` would compute at the same time on this machine."""
+    if name in (None, "local", "threads"):
+        return workers or cores()
+    return 1
+
+
 @contextmanager
 def _local(count: int) -> Iterator[Client]:
     """Single-threaded worker processes that listen on localhost only and share the cores."""
