@@ -6,6 +6,7 @@ Arrays go through zarr; this is for records, tables and pages.
 from __future__ import annotations
 
 import os
+import posixpath
 import shutil
 import uuid
 from pathlib import Path
@@ -60,6 +61,28 @@ def join(url: str, *parts: str) -> str:
 def absolute(url: str) -> str:
     """Give `url` a form that means the same in another process: local paths become absolute."""
     return os.path.abspath(local_path(url)) if is_local(url) else url.rstrip("/")
+
+
+def relative(url: str, start: str) -> str:
+    """Path that leads from the folder `start` to `url`, or `url` itself on another file system.
+
+    >>> relative("/data/embryo.zarr", "/data/embryo.zarr/labels/cells")
+    '../../'
+    """
+    (one, place), (other, here) = (_split(absolute(place)) for place in (url, start))
+    if one != other:
+        return absolute(url)
+    path = posixpath.relpath(place, here)
+    return path + "/" if path.endswith("..") else path
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Protocol and bucket, which must agree, and an absolute path."""
+    if is_local(url):
+        return "file", str(local_path(url))
+    protocol, _, rest = url.partition("://")
+    bucket, _, path = rest.partition("/")
+    return f"{protocol}://{bucket}", f"/{path}"
 
 
 def exists(url: str) -> bool:

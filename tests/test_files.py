@@ -105,3 +105,16 @@ def test_unreachable_places_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "gcsfs", None)
     with pytest.raises(files.Unreachable, match=r"needs a package .* pip install 'bigseg\[gcs\]'"):
         files.get("gs://bucket/a")
+
+
+@pytest.mark.parametrize(
+    ("url", "start", "path"),
+    [
+        ("/data/embryo.zarr", "/data/embryo.zarr/labels/cells", "../../"),
+        ("/data/embryo.zarr", "/data/result.zarr", "../embryo.zarr"),
+        ("s3://bucket/embryo.zarr", "s3://bucket/out/result.zarr", "../../embryo.zarr"),
+        ("s3://bucket/embryo.zarr", "/data/result.zarr", "s3://bucket/embryo.zarr"),
+    ],
+)
+def test_a_source_is_named_relative_where_that_is_possible(url: str, start: str, path: str) -> None:
+    assert files.relative(url, start) == path

@@ -42,8 +42,8 @@ def read(spec: Spec, block: Block) -> None:
 
 def block(spec: Spec, block: Block, data: None) -> Facts:
     """Write the metadata, which make the arrays visible, and put the object table beside them."""
-    inside = spec.write.target.startswith(files.join(spec.write.image, "labels") + "/")
-    create_labels(write.label_image(spec.write), "../../" if inside else None)
+    source = files.relative(spec.write.image, spec.write.target)
+    create_labels(write.label_image(spec.write), source)
     table = read_table(merge.table_url(spec.write.run))
     write_table(table_url(spec.write.target), table)
     return {"objects": len(table["id"])}
