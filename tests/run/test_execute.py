@@ -1,0 +1,65 @@
+"""How blocks are shared out, and when a step is given up."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bigseg.errors import BigsegError, BlocksFailed
+from bigseg.run.execute import batches, run_steps, serial, spread
+from bigseg.run.folder import Run, make_steps
+from bigseg.run.ledger import Ledger
+from tests.run.fake_stage import Spec, calls
+
+SHAPE = (1, 1, 2, 80)
+IDS = tuple(f"0-0-0-{i}" for i in range(40))
+
+
+def plan(folder: Path, spec: Spec) -> Run:
+    run = Run(str(folder / "run"), "0", {}, make_steps([("one", "tests.run.fake_stage", spec)]))
+    run.save()
+    return run
+
+
+@given(st.lists(st.integers(0, 999), unique=True), st.integers(1, 9))
+@settings(deadline=None)
+def test_batches_hold_each_block_once(numbers: Sequence[int], workers: int) -> None:
+    shared = list(batches(numbers, workers))
+    assert [n for batch in shared for n in batch] == list(numbers)
+    assert all(1 <= len(batch) <= 8 for batch in shared)
+    assert len(shared) >= min(len(numbers), 4 * workers)
+
+
+@given(st.integers(0, 200), st.integers(1, 30))
+@settings(deadline=None)
+def test_spreading_keeps_every_block(count: int, first: int) -> None:
+    assert sorted(spread(list(range(count)), first)) == list(range(count))
+
+
+def test_the_first_blocks_come_from_all_over() -> None:
+    assert spread(list(range(8)), 3) == [0, 3, 6, 1, 2, 4, 5, 7]
+
+
+def test_a_step_is_stopped_if_the_first_blocks_all_fail_alike(tmp_path: Path) -> None:
+    run = plan(tmp_path, Spec(folder=str(tmp_path), shape=SHAPE, broken=IDS))
+    message = (
+        r"Step 'one' is stopped: the first 20 blocks all failed .* Voxels of .* Mend the cause"
+    )
+    with pytest.raises(BigsegError, match=message):
+        run_steps(run, serial, 1)
+    assert 20 <= len(calls(tmp_path)) < 30
+
+
+def test_a_damaged_region_does_not_keep_the_rest_from_being_done(tmp_path: Path) -> None:
+    run = plan(tmp_path, Spec(folder=str(tmp_path), shape=SHAPE, broken=IDS[:25]))
+    with pytest.raises(BlocksFailed, match=r"25 block\(s\) .* first is 0-0-0-0:"):
+        run_steps(run, serial, 1)
+    assert Ledger.of(run, run.steps[0]).done() == set(IDS[25:])
+
+
+def test_no_tries_are_wasted_on_a_step_that_went_well(tmp_path: Path) -> None:
+    run = plan(tmp_path, Spec(folder=str(tmp_path), shape=SHAPE))
+    run_steps(run, serial, 1, tries=5)
+    assert calls(tmp_path) == dict.fromkeys(IDS, 1)

@@ -1,0 +1,92 @@
+"""One block, asked for by number or index, and what is said when it cannot be run."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bigseg.errors import NotFound, SpecError
+from bigseg.run.execute import run_steps, serial
+from bigseg.run.folder import Run, make_steps
+from bigseg.run.ledger import Ledger
+from bigseg.run.worker import run_block, work
+from tests.run.fake_stage import Spec, calls
+
+STAGE = "tests.run.fake_stage"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Two steps of 2 x 2 blocks; the last block of the first step is broken."""
+    one = Spec(folder=str(tmp_path / "1"), broken=("0-0-1-1",))
+    two = Spec(folder=str(tmp_path / "2"))
+    steps = make_steps([("one", STAGE, one), ("two", STAGE, two)])
+    run = Run(str(tmp_path / "run"), "0", {}, steps)
+    run.save()
+    return run
+
+
+@pytest.mark.parametrize("index", ["2", "0-0-1-0"])
+def test_a_block_by_number_or_index_runs_once(run: Run, tmp_path: Path, index: str) -> None:
+    first, again = run_block(run.url, "one", index), run_block(run.url, "one", index)
+    assert (first.block, first.number, first.status) == ("0-0-1-0", 2, "done")
+    assert again.text() == "Block 0-0-1-0 was done already."
+    assert calls(tmp_path / "1") == {"0-0-1-0": 1}
+
+
+@pytest.mark.parametrize("index", ["4", "-1", "0-0-2-0", "0-0", "all", ""])
+def test_no_such_block(run: Run, index: str) -> None:
+    message = f"'one' has no block '{index}': it has 4 blocks, numbered 0 to 3 or by 1 × 1 × 2 × 2"
+    with pytest.raises(SpecError, match=message):
+        run_block(run.url, "one", index)
+
+
+def test_no_such_step(run: Run) -> None:
+    with pytest.raises(NotFound, match="no step 'three'; its steps are one, two"):
+        run_block(run.url, "three", "0")
+
+
+def test_a_step_waits_for_those_before_it(run: Run) -> None:
+    with pytest.raises(SpecError, match=r"'two' needs 'one', which is not finished; 'bigseg run "):
+        run_block(run.url, "two", "0")
+
+
+def test_a_failure_is_an_outcome_and_a_record(run: Run) -> None:
+    outcome = run_block(run.url, "one", "3")
+    assert outcome.text() == "Block 0-0-1-1 failed: Voxels of 0-0-1-1 cannot be read [zstd]."
+    failure = Ledger.of(run, run.steps[0]).failed()["0-0-1-1"]
+    assert failure["error"] == outcome.error
+    assert "ImageError" in failure["traceback"]
+
+
+def test_a_record_tells_time_memory_and_worker(run: Run) -> None:
+    run_block(run.url, "one", "0")
+    ledger = Ledger.of(run, run.steps[0])
+    (record,) = ledger.sample(ledger.done(), 1)
+    assert record["facts"] == {"number": 0}
+    assert record["peak_bytes"] > 1e6
+    assert 0 <= record["read_seconds"] < 10 > record["seconds"] >= 0
+    assert ":" in record["worker"]
+
+
+def test_a_block_that_cannot_be_recorded_fails_and_does_not_raise(run: Run) -> None:
+    ledger = Path(Ledger.of(run, run.steps[0]).url)
+    ledger.parent.mkdir(parents=True)
+    ledger.write_text("in the way")
+    outcomes = work(run.url, "one", [0, 1])
+    assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
+    assert "Error" in outcomes[0].error
+
+
+def test_blocks_run_one_by_one_are_taken_up_by_a_run(run: Run, tmp_path: Path) -> None:
+    steps = make_steps([("two", STAGE, Spec(folder=str(tmp_path / "2")))])
+    alone = Run(run.url, "0", {}, steps)
+    alone.save()
+    for number in range(4):
+        run_block(alone.url, "two", str(number))
+    run_steps(alone, serial, 1)
+    assert set(calls(tmp_path / "2").values()) == {1}
+    assert calls(tmp_path / "2", "finish") == {"all": 1}
+    shutil.rmtree(tmp_path / "2")
+    assert run_block(alone.url, "two", "0").status == "skipped"
+    assert not (tmp_path / "2").exists()
