@@ -90,3 +90,9 @@ def test_blocks_run_one_by_one_are_taken_up_by_a_run(run: Run, tmp_path: Path) -
     shutil.rmtree(tmp_path / "2")
     assert run_block(alone.url, "two", "0").status == "skipped"
     assert not (tmp_path / "2").exists()
+
+
+def test_a_task_that_is_run_again_computes_nothing_again(run: Run, tmp_path: Path) -> None:
+    work(run.url, "one", [0, 1])
+    assert [outcome.status for outcome in work(run.url, "one", [0, 1])] == ["skipped", "skipped"]
+    assert set(calls(tmp_path / "1").values()) == {1}
