@@ -1,0 +1,176 @@
+"""Show what a run did in one self-contained page, `report/report.html` in its folder.
+
+Only the slices and regions that are shown are read, so the page costs as little for an image of
+terabytes as for a small one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from bigseg import files
+from bigseg.errors import BigsegError, NotFound
+from bigseg.grid import Block, Grid
+from bigseg.io.masks import Mask, opened_mask
+from bigseg.io.ome import Image, describe
+from bigseg.io.tables import read_table
+from bigseg.run.folder import Run, is_run, open_run
+from bigseg.spec import SegmentSpec
+from bigseg.stages import label, merge
+from bigseg.stages.evaluate import evaluation_url
+from bigseg.stages.normalize import ranges
+from bigseg.types import Facts, StageSpec
+from bigseg.version import VERSION
+from bigseg.view import page, sections
+from bigseg.view.subject import Subject
+from bigseg.view.timings import failures, step_times
+
+
+class Spec(StageSpec):
+    """What is reported on."""
+
+    run: str
+    settings: SegmentSpec
+    label: label.Spec
+
+    @property
+    def grid(self) -> Grid:
+        """One block: there is nothing to share out."""
+        return Grid((1, 1, 1, 1), (1, 1, 1, 1), (0, 0, 0, 0))
+
+
+def url(run: str) -> str:
+    """Where the page of a run is."""
+    return files.join(run, "report", "report.html")
+
+
+def check(spec: Spec) -> None:
+    """Nothing can be wrong that the plan of the run has not found."""
+
+
+def prepare(spec: Spec) -> None:
+    """Nothing has to be created."""
+
+
+def read(spec: Spec, block: Block) -> None:
+    """Nothing has to be loaded; `block` reads what it shows."""
+
+
+def block(spec: Spec, block: Block, data: None) -> Facts:
+    """Write the page."""
+    text = make_page(spec)
+    files.put(url(spec.run), text.encode())
+    return {"bytes": len(text.encode())}
+
+
+def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
+    """Say where the page is."""
+    return {"report": url(spec.run)}
+
+
+def renew(run: str) -> str:
+    """Write the page of a run again, after an evaluation or where blocks failed; return its URL.
+
+    Raises
+    ------
+    NotFound
+        If there is no run, or it has no report.
+    """
+    for step in open_run(run).steps:
+        if isinstance(step.spec, Spec):
+            block(step.spec, step.spec.grid[0], None)
+            return url(run)
+    raise NotFound(f"The run {run} has no step that reports.")
+
+
+def make_page(spec: Spec) -> str:
+    """Page of a run, however far it has got."""
+    run = open_run(spec.run) if is_run(spec.run) else None
+    steps = step_times(run) if run else []
+    with _subject(spec, run) as subject:
+        return page.page(
+            f"{subject.image.name}: {spec.settings.name}",
+            [
+                sections.title(subject),
+                sections.summary(subject, steps),
+                sections.scores(subject),
+                sections.gallery(subject),
+                sections.distributions(subject),
+                sections.timings(steps),
+                sections.failed(failures(run) if run else []),
+                sections.setting(subject, spec.run, run.version if run else VERSION),
+            ],
+        )
+
+
+@contextmanager
+def _subject(spec: Spec, run: Run | None) -> Iterator[Subject]:
+    """What the page shows; the truth stays open as long as the context."""
+    image = describe(spec.settings.image)
+    channels = _channels(run)
+    values: dict[str, Any] = {
+        "settings": spec.settings,
+        "image": image,
+        "channels": channels,
+        "ranges": _ranges(spec.run, len(channels)),
+        "grid": spec.label.grid,
+        "ndim": spec.label.ndim,
+        "table": _table(spec.run),
+        "labels": _labels(spec.settings.target),
+        "scores": _scores(spec.run),
+    }
+    try:
+        truth = opened_mask(values["scores"]["truth"])
+        with truth as mask:
+            yield Subject(**values, truth=_fitting(mask, spec))
+    except (KeyError, BigsegError):  # nobody knows the truth, or it has gone
+        yield Subject(**values)
+
+
+def _fitting(mask: Mask, spec: Spec) -> Mask | None:
+    shape = spec.label.shape
+    mask = mask.like(Mask("", "tzyx", shape, shape, lambda box: np.zeros(0)))
+    return mask if mask.shape == shape else None
+
+
+def _channels(run: Run | None) -> tuple[int, ...]:
+    """Channels as the run resolved them."""
+    found = (
+        [step.values["channels"] for step in run.steps if "channels" in step.values] if run else []
+    )
+    return tuple(found[0]) if found else (0,)
+
+
+def _ranges(run: str, channels: int) -> list[list[tuple[float, float]]]:
+    try:
+        return ranges(run)
+    except FileNotFoundError:
+        return [[(0.0, 1.0)] * channels]
+
+
+def _table(run: str) -> dict[str, Any]:
+    try:
+        return read_table(merge.table_url(run))
+    except NotFound:
+        names = ("id", "frame", "voxels", "z0", "y0", "x0", "z1", "y1", "x1", "z", "y", "x")
+        return {name: np.zeros(0, np.int64) for name in (*names, "parts")}
+
+
+def _labels(target: str) -> Image | None:
+    try:
+        return describe(target)
+    except BigsegError:
+        return None
+
+
+def _scores(run: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(files.get(evaluation_url(run)))
+        return found
+    except FileNotFoundError:
+        return {}

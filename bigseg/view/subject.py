@@ -1,0 +1,104 @@
+"""What a report is about: an image, its labels, their table, and the blocks they were made in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg.core.intensity import rescale
+from bigseg.grid import Box, Grid, Index
+from bigseg.io.masks import Mask
+from bigseg.io.ome import Image
+from bigseg.io.volume import Volume
+from bigseg.spec import SegmentSpec
+from bigseg.types import Floats
+from bigseg.view.slices import Table
+
+TINTS = ((0.0, 1.0, 0.0), (1.0, 0.0, 1.0), (0.2, 0.5, 1.0), (1.0, 1.0, 0.0))
+"""Colours of several channels shown together: green, magenta, blue, yellow."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything that the pictures of a report need."""
+
+    settings: SegmentSpec
+    image: Image
+    channels: tuple[int, ...]
+    ranges: list[list[tuple[float, float]]]
+    """Low and high of each channel, for each frame or for all."""
+    grid: Grid
+    """Blocks of the labels, (t, z, y, x)."""
+    ndim: int
+    table: Table
+    labels: Image | None
+    """None if the run has not got that far."""
+    truth: Mask | None = None
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> Index:
+        """(t, z, y, x)."""
+        return self.grid.shape
+
+    @property
+    def volume(self) -> Volume:
+        """Level that was segmented."""
+        return Volume(self.image, self.settings.level)
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Size of a voxel (z, y, x), as the segmentation took it."""
+        z, y, x = self.volume.spacing
+        tall = self.settings.anisotropy
+        return (x * tall if tall else z), y, x
+
+    def levels(self) -> list[int]:
+        """Levels, from that which was segmented, whose labels fit the image voxel by voxel."""
+        pairs = zip(
+            self.image.levels[self.settings.level :],
+            self.labels.levels if self.labels else (),
+            strict=False,
+        )
+        same = []
+        for number, (one, other) in enumerate(pairs):
+            space = [n for n, a in zip(one.shape, self.image.axes, strict=True) if a != "c"]
+            if tuple(space) != other.shape:
+                break
+            same.append(number)
+        return same or [0]
+
+    def shape_at(self, level: int) -> Index:
+        """(t, z, y, x) at a level, 0 being that which was segmented."""
+        t, _, z, y, x = Volume(self.image, self.settings.level + level).shape
+        return t, z, y, x
+
+    def read_image(self, box: Box, level: int = 0) -> Floats:
+        """Voxels of a box (t, z, y, x) of one frame as (c, z, y, x), scaled for the eye."""
+        data = Volume(self.image, self.settings.level + level).read(box, self.channels)[0]
+        limits = self.ranges[box[0].start if len(self.ranges) > 1 else 0]
+        scaled = [rescale(c, *limit) for c, limit in zip(data, limits, strict=True)]
+        return np.stack(scaled).astype(np.float32, copy=False)
+
+    def read_labels(self, box: Box, level: int = 0) -> NDArray[Any]:
+        """Final ids of a box of one frame: (z, y, x); zeros where there are no labels yet."""
+        if self.labels is None:
+            return np.zeros([s.stop - s.start for s in box[1:]], np.uint32)
+        found: NDArray[Any] = Volume(self.labels, level).read(box)[0, 0]
+        return found
+
+
+def blend(channels: Floats) -> Floats:
+    """(c, y, x) as (y, x) grey, or (y, x, 3) colours if there are several."""
+    if len(channels) == 1:
+        only: Floats = channels[0]
+        return only
+    parts = [
+        np.clip(np.nan_to_num(channel), 0, 1)[..., None] * np.array(tint, np.float32)
+        for channel, tint in zip(channels, TINTS, strict=False)
+    ]
+    mixed: Floats = np.clip(np.sum(parts, axis=0, dtype=np.float32), 0, 1)
+    return mixed

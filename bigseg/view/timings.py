@@ -1,0 +1,100 @@
+"""How long blocks took, how much memory they needed, and what failed, from a run's ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bigseg import files
+from bigseg.run.folder import Run, Step
+from bigseg.run.ledger import FAILED, Ledger
+from bigseg.types import Facts
+from bigseg.view.svg import Bar
+
+SAMPLE = 4096
+"""Records read of each step; a large run has millions, and a page needs no more."""
+MOST_FAILURES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """Times of one step; seconds are those of workers, so they add up over workers."""
+
+    name: str
+    blocks: int
+    done: int
+    seconds: float
+    """Of all blocks, reckoned from a sample where there are very many."""
+    median: float
+    slowest: float
+    wall: float
+    """From the first block's start to the last block's end."""
+    peak_bytes: int
+    bars: tuple[Bar, ...]
+    finished: Facts
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A block that failed at least once."""
+
+    step: str
+    block: str
+    error: str
+    attempts: int
+    mended: bool
+    """Whether it was done in the end."""
+
+
+def step_times(run: Run) -> list[StepTimes]:
+    """Times of every step that has begun."""
+    return [_times(step, Ledger.of(run, step)) for step in run.steps if _begun(run, step)]
+
+
+def _begun(run: Run, step: Step) -> bool:
+    return bool(files.names(Ledger.of(run, step).url))
+
+
+def _times(step: Step, ledger: Ledger) -> StepTimes:
+    tally = ledger.tally()
+    records = ledger.sample(tally.done, SAMPLE)
+    seconds = np.array([r["seconds"] for r in records])
+    share = len(tally.done) / max(len(records), 1)
+    bars = tuple(
+        Bar(r["worker"], step.name, r["started"], r["started"] + r["seconds"]) for r in records
+    )
+    return StepTimes(
+        name=step.name,
+        blocks=len(step.spec.grid),
+        done=len(tally.done),
+        seconds=float(seconds.sum() * share),
+        median=float(np.median(seconds)) if len(seconds) else 0.0,
+        slowest=float(seconds.max(initial=0.0)),
+        wall=max(b.stop for b in bars) - min(b.start for b in bars) if bars else 0.0,
+        peak_bytes=max((r["peak_bytes"] for r in records), default=0),
+        bars=bars,
+        finished=ledger.finished() or {},
+    )
+
+
+def failures(run: Run) -> list[Failure]:
+    """Blocks that failed, also those that were done when they were tried again."""
+    found: list[Failure] = []
+    for step in run.steps:
+        ledger = Ledger.of(run, step)
+        names = [n for n in files.names(ledger.url) if n.endswith(FAILED)]
+        found += _failures(step.name, ledger, names[: MOST_FAILURES - len(found)])
+    return found
+
+
+def _failures(step: str, ledger: Ledger, names: Sequence[str]) -> list[Failure]:
+    result = []
+    for name in names:
+        record = json.loads(files.get(files.join(ledger.url, name)))
+        block = name.removesuffix(FAILED)
+        mended = ledger.is_done(block)
+        result.append(Failure(step, block, record["error"], record["attempts"], mended))
+    return result
