@@ -21,11 +21,12 @@ h3{font-size:14px;font-weight:600;margin:28px 0 8px}
 p{margin:6px 0 14px;max-width:72ch}
 .sub,.note,.none,figcaption,.keys{color:var(--soft)}
 .sub{overflow-wrap:anywhere}
-.strip{display:grid;grid-template-columns:repeat(auto-fit,minmax(140px,1fr));gap:1px;
-margin:32px 0 8px;background:var(--line);border:1px solid var(--line);border-radius:10px;
+.strip{display:grid;grid-template-columns:repeat(auto-fit,minmax(148px,1fr));gap:1px;
+margin:32px 0 8px;background:var(--card);border:1px solid var(--line);border-radius:10px;
 overflow:hidden}
-.strip div{background:var(--card);padding:16px 18px}
-.strip b{display:block;font-size:23px;line-height:1.25;font-weight:620;letter-spacing:-.02em;
+.strip div{box-shadow:0 0 0 1px var(--line);padding:16px 18px}
+.strip b{display:block;white-space:nowrap;font-size:21px;line-height:1.25;font-weight:620;
+letter-spacing:-.02em;
 font-variant-numeric:tabular-nums}
 .strip span{color:var(--soft);font-size:12.5px}
 .scroll{overflow-x:auto}
@@ -37,12 +38,13 @@ td{overflow-wrap:anywhere}
 .numbers td:not(:first-child),.numbers th:not(:first-child){text-align:right;padding-right:0;
 padding-left:14px;white-space:nowrap}
 .facts th{width:190px}
+.scroll+.scroll{margin-top:22px}
 details{margin:14px 0}
 summary{cursor:pointer;color:var(--accent)}
-.row{display:grid;gap:14px;margin:22px 0 4px;align-items:start}
+.row{display:grid;gap:14px;margin:22px 0 26px;align-items:start}
 .row.n2{grid-template-columns:1fr 1fr}.row.n3{grid-template-columns:1fr 1fr 1fr}
 .row figure{margin:0}
-.row p{grid-column:1/-1;margin:2px 0 0;font-size:13px}
+.row p{grid-column:1/-1;margin:-10px 0 0;font-size:12.5px}
 img{display:block;width:100%;height:auto;border-radius:6px;background:#000}
 .n1 img{width:auto;max-width:100%;margin:0 auto}
 figcaption{font-size:12.5px;margin-top:5px}
@@ -54,6 +56,7 @@ svg .mark{stroke:var(--bad);stroke-width:1.5;stroke-dasharray:4 3}
 .k0{fill:#7f8c9b;background:#7f8c9b}.k1{fill:#d9a441;background:#d9a441}
 .k2{fill:#3f83b8;background:#3f83b8}.k3{fill:#3f9e74;background:#3f9e74}
 .k4{fill:#b8619c;background:#b8619c}.k5{fill:#cf6a4c;background:#cf6a4c}
+.k8{fill:#4aa3a8;background:#4aa3a8}
 .k6{fill:#7e6cc4;background:#7e6cc4}.k7{fill:#6a9f3d;background:#6a9f3d}
 .keys{font-size:12.5px}.keys span{margin-right:18px;white-space:nowrap}
 .keys i{display:inline-block;width:11px;height:11px;border-radius:2px;margin-right:6px;
@@ -120,8 +123,8 @@ def folded(summary: str, content: str) -> str:
 def pictures(sources: Sequence[str], names: Sequence[str], caption: str) -> str:
     """Pictures side by side; `sources` are URLs, `names` say what each shows."""
     figures = "".join(
-        f'<figure><img src="{source}" alt="{escape(name)}: {escape(caption)}">'
-        f"<figcaption>{escape(name)}</figcaption></figure>"
+        f'<figure><img src="{source}" alt="{escape(name or "Picture")}: {escape(caption)}">'
+        + (f"<figcaption>{escape(name)}</figcaption></figure>" if name else "</figure>")
         for source, name in zip(sources, names, strict=True)
     )
     text = f'<p class="note">{escape(caption)}</p>'

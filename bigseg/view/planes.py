@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.grid import Box
+from bigseg.grid import Box, Index
 from bigseg.types import Floats
 from bigseg.view.outlines import Rgb, highlight, overlay, shade
 from bigseg.view.pictures import Picture, display_shape, resize_image, resize_labels
@@ -53,13 +53,14 @@ class Plane:
         return down, across
 
 
-def caption(plane: Plane, frames: int) -> str:
-    """Say where a plane lies."""
+def caption(plane: Plane, shape: Index) -> str:
+    """Say where a plane of an image of `shape` (t, z, y, x) lies."""
     at = AXES.index(plane.axis) + 1
     parts = [plane.what] if plane.what else []
-    if frames > 1:
+    if shape[0] > 1:
         parts.append(f"frame {plane.box[0].start}")
-    parts.append(f"{NAMES[plane.axis]} at {plane.axis} = {plane.box[at].start}")
+    if shape[1] > 1:
+        parts.append(f"{NAMES[plane.axis]} at {plane.axis} = {plane.box[at].start}")
     for side in plane.sides:
         box = plane.box[side + 1]
         parts.append(f"{AXES[side]} {box.start} to {box.stop}")
@@ -172,10 +173,11 @@ def panels(subject: Subject, plane: Plane) -> list[Picture]:
     """The image, the image with outlines, and, if it is known, with those of the truth."""
     image, labels = read(subject, plane)
     width = line_width(subject, plane)
-    result = [Picture(overlay(image, labels, width), "result")]
-    if plane.what != "Overview":
-        result.insert(0, Picture(shade(image), "image"))
-    if subject.truth is not None and plane.level == 0:
+    drawn = overlay(image, labels, width)
+    if plane.what == "Overview":
+        return [Picture(drawn, "overview")]
+    result = [Picture(shade(image), "image"), Picture(drawn, "result")]
+    if subject.truth is not None:
         truth = subject.truth.read(plane.box)[0].take(0, AXES.index(plane.axis))
         resized = resize_labels(truth, shown(subject, plane))
         result.append(Picture(overlay(image, resized, width), "truth"))

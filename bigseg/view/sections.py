@@ -23,7 +23,8 @@ PANELS = {
     "image": "Image",
     "result": "Objects found",
     "truth": "Truth",
-    "seams": "Objects across block faces",
+    "overview": "",
+    "seams": "",
 }
 
 
@@ -146,10 +147,10 @@ def gallery(subject: Subject) -> str:
     """Pictures of the objects and of the block faces."""
     if subject.labels is None:
         return page.heading("Objects", "The run has not written its labels.")
-    groups = [(panels(subject, p), caption(p, subject.shape[0])) for p in full_resolution(subject)]
+    groups = [(panels(subject, p), caption(p, subject.shape)) for p in full_resolution(subject)]
     across = seams(subject)
     if across is not None:
-        groups.append(([across[0]], caption(across[1], subject.shape[0])))
+        groups.append(([across[0]], caption(across[1], subject.shape)))
     sources = iter(encode([picture for group, _ in groups for picture in group], BUDGET))
     drawn = [_row(group, sources, said) for group, said in groups]
     faces = drawn.pop() if across is not None else ""
@@ -178,7 +179,8 @@ def _seams(subject: Subject, picture: str) -> str:
         note = (
             f"{across:,} of {objects:,} objects ({text.share(across, objects)}) lie across the "
             f"faces of the {len(subject.grid):,} blocks. They are filled; dashed lines are block "
-            "faces. An object that ends at a dashed line would be a mistake of merging."
+            "faces. An object that ends straight along one was kept by one block, but not by its "
+            "neighbour."
         )
     return page.heading("Block seams", note) + picture
 
@@ -234,7 +236,7 @@ def timings(steps: Sequence[StepTimes]) -> str:
         page.heading("Where the time went", note.strip())
         + page.table(head, rows)
         + "<h3>Workers</h3>"
-        + svg.timeline(bars, [step.name for step in steps])
+        + svg.timeline(bars, list(dict.fromkeys(bar.kind for bar in bars)))
     )
 
 

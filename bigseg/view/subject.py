@@ -91,13 +91,20 @@ class Subject:
         return found
 
 
+def _exposed(channel: Floats) -> Floats:
+    """Brightness for the eye: the brightest spots keep their structure, and so do dim objects."""
+    known = np.clip(np.nan_to_num(channel, nan=0.0, posinf=1.0, neginf=0.0), 0, None)
+    white = max(float(np.quantile(known, 0.998)), 1.0)
+    exposed: Floats = np.clip(known / white, 0, 1) ** np.float32(0.75)
+    return exposed
+
+
 def blend(channels: Floats) -> Floats:
     """(c, y, x) as (y, x) grey, or (y, x, 3) colours if there are several."""
     if len(channels) == 1:
-        only: Floats = channels[0]
-        return only
+        return _exposed(channels[0])
     parts = [
-        np.clip(np.nan_to_num(channel), 0, 1)[..., None] * np.array(tint, np.float32)
+        _exposed(channel)[..., None] * np.array(tint, np.float32)
         for channel, tint in zip(channels, TINTS, strict=False)
     ]
     mixed: Floats = np.clip(np.sum(parts, axis=0, dtype=np.float32), 0, 1)

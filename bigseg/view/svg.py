@@ -14,6 +14,7 @@ WIDTH, HEIGHT = 440, 190
 LEFT, BOTTOM, TOP, RIGHT = 40, 34, 18, 8
 BINS = 36
 MOST_ROWS = 32
+COLOURS = 9
 
 
 def histogram(values: NDArray[Any], label: str, *, mark: tuple[float, str] | None = None) -> str:
@@ -46,11 +47,10 @@ def histogram(values: NDArray[Any], label: str, *, mark: tuple[float, str] | Non
                 f'y="{TOP + tall - high_of_bar:.1f}" width="{wide / BINS - 1:.1f}" '
                 f'height="{high_of_bar:.1f}"><title>{title}</title></rect>'
             )
-    for part in range(5):
-        at, value = LEFT + wide * part / 4, low + (high - low) * part / 4
-        anchor = "end" if part == 4 else "start" if part == 0 else "middle"
+    for value in ticks(low, high):
+        at = LEFT + wide * (value - low) / (high - low)
         parts.append(
-            f'<text x="{at:.0f}" y="{HEIGHT - 19}" text-anchor="{anchor}">{_number(value)}</text>'
+            f'<text x="{at:.0f}" y="{HEIGHT - 19}" text-anchor="middle">{_number(value)}</text>'
         )
     if mark is not None and low <= mark[0] <= high:
         parts.append(_mark(LEFT + wide * (mark[0] - low) / (high - low), mark[1]))
@@ -58,6 +58,15 @@ def histogram(values: NDArray[Any], label: str, *, mark: tuple[float, str] | Non
         f'<text x="{LEFT + wide / 2}" y="{HEIGHT - 3}" text-anchor="middle">{escape(label)}</text>'
     )
     return _svg(WIDTH, HEIGHT, f"histogram of {label}", parts)
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round values between two bounds, four to nine of them."""
+    step = 10.0 ** np.floor(np.log10((high - low) / 4))
+    while (high - low) / step > 8:
+        step *= 2.5 if round(step / 10 ** np.floor(np.log10(step))) == 2 else 2
+    first = int(np.ceil(low / step - 1e-9))
+    return [float(i * step) for i in range(first, int(np.floor(high / step + 1e-9)) + 1)]
 
 
 def _range(values: NDArray[np.float64], mark: tuple[float, str] | None) -> tuple[float, float]:
@@ -136,22 +145,20 @@ def timeline(bars: Sequence[Bar], kinds: Sequence[str]) -> str:
         x = left + wide * (bar.start - first) / span
         width = max(wide * (bar.stop - bar.start) / span, 1)
         parts.append(
-            f'<rect class="k{kinds.index(bar.kind) % 8}" x="{x:.1f}" '
+            f'<rect class="k{kinds.index(bar.kind) % COLOURS}" x="{x:.1f}" '
             f'y="{step * shown.index(bar.row) + 2}" width="{width:.1f}" height="{step - 4}">'
             f"<title>{escape(bar.kind)}, {bar.stop - bar.start:.1f} s</title></rect>"
         )
     for i, row in enumerate(shown):
         y = step * i + step / 2 + 4
         parts.append(f'<text x="{left - 8}" y="{y:.0f}" text-anchor="end">{escape(row)}</text>')
-    for part in range(5):
-        x = left + wide * part / 4
-        anchor = "end" if part == 4 else "middle"
+    for value in ticks(0, span):
+        x = left + wide * value / span
         parts.append(
-            f'<text x="{x:.0f}" y="{height - 6}" text-anchor="{anchor}">'
-            f"{_seconds(span * part / 4)}</text>"
+            f'<text x="{x:.0f}" y="{height - 6}" text-anchor="middle">{_seconds(value)}</text>'
         )
     keys = "".join(
-        f'<span><i class="k{i % 8}"></i>{escape(kind)}</span>' for i, kind in enumerate(kinds)
+        f'<span><i class="k{i % COLOURS}"></i>{escape(kind)}</span>' for i, kind in enumerate(kinds)
     )
     more = f"<p>{len(rows) - len(shown)} more workers are not drawn.</p>" if rows != shown else ""
     drawing = _svg(left + wide + 8, height, "which worker did what when", parts)

@@ -62,10 +62,9 @@ def _times(step: Step, ledger: Ledger) -> StepTimes:
     tally = ledger.tally()
     records = ledger.sample(tally.done, SAMPLE)
     seconds = np.array([r["seconds"] for r in records])
+    kind = "pyramid" if step.stage == "pyramid" else step.name
     share = len(tally.done) / max(len(records), 1)
-    bars = tuple(
-        Bar(r["worker"], step.name, r["started"], r["started"] + r["seconds"]) for r in records
-    )
+    bars = tuple(Bar(r["worker"], kind, r["started"], r["started"] + r["seconds"]) for r in records)
     return StepTimes(
         name=step.name,
         blocks=len(step.spec.grid),
