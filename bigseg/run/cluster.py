@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.resource_tracker import ensure_running
 
 import dask as dask_library
 from distributed import Client, LocalCluster
@@ -78,20 +80,37 @@ def _local(count: int) -> Iterator[Client]:
     share = str(max(cores() // count, 1))
     environment = dict.fromkeys(THREADS, share)
     config = {**CONFIG, "distributed.nanny.pre-spawn-environ": environment}
-    with (
-        dask_library.config.set(config),
-        LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",  # None would take port 8787, or warn that it is taken
-            memory_limit=worker_memory(count),
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with dask_library.config.set(config):
+        with _deaf():
+            cluster = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                # None would take port 8787, or warn that it is taken
+                dashboard_address="127.0.0.1:0",
+                memory_limit=worker_memory(count),
+                silence_logs=logging.CRITICAL,
+            )
+        with cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let Ctrl-C reach the driver alone: what is started in here, and later by that, is deaf.
+
+    A terminal sends it to all processes, and workers would each print where they were.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    ensure_running()  # it would undo the mask of the thread that starts it
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import (
@@ -14,7 +15,6 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from bigseg.events import (
@@ -50,7 +50,7 @@ def _bars(console: Console) -> Progress:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[left]}"),
         console=console,
     )
 
@@ -68,12 +68,15 @@ class Bars:
         if isinstance(event, StageStarted):
             self.started, self.done = time.monotonic(), 0
             self.task = self.bars.add_task(
-                event.step, total=event.blocks, completed=event.done, rate=""
+                event.step, total=event.blocks, completed=event.done, rate="", left=""
             )
         elif isinstance(event, BlockDone) and self.task is not None:
             self.done += 1
             rate = self.done / max(time.monotonic() - self.started, 1e-3)
             self.bars.update(self.task, advance=1, rate=f"{rate:.2f} blocks/s")
+            # rich's own estimate forgets the time before the first block is done
+            left = (self.bars.tasks[self.task].remaining or 0) / rate
+            self.bars.update(self.task, left=f"{timedelta(seconds=round(left))} left")
         elif isinstance(event, BlockFailed):
             self.bars.console.print(
                 f"{event.step}: block {event.block} failed: {event.error}",
