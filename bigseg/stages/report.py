@@ -19,7 +19,7 @@ from bigseg.grid import Block, Grid
 from bigseg.io.masks import Mask, opened_mask
 from bigseg.io.ome import Image, describe
 from bigseg.io.tables import read_table
-from bigseg.run.folder import Run, is_run, open_run
+from bigseg.run.folder import is_run, open_run
 from bigseg.spec import SegmentSpec
 from bigseg.stages import label, merge
 from bigseg.stages.evaluate import evaluation_url
@@ -92,7 +92,7 @@ def make_page(spec: Spec) -> str:
     """Page of a run, however far it has got."""
     run = open_run(spec.run) if is_run(spec.run) else None
     steps = step_times(run) if run else []
-    with _subject(spec, run) as subject:
+    with _subject(spec) as subject:
         return page.page(
             f"{subject.image.name}: {spec.settings.name}",
             [
@@ -109,10 +109,10 @@ def make_page(spec: Spec) -> str:
 
 
 @contextmanager
-def _subject(spec: Spec, run: Run | None) -> Iterator[Subject]:
+def _subject(spec: Spec) -> Iterator[Subject]:
     """What the page shows; the truth stays open as long as the context."""
     image = describe(spec.settings.image)
-    channels = _channels(run)
+    channels = tuple(image.channel(wanted) for wanted in spec.settings.channels or (0,))
     values: dict[str, Any] = {
         "settings": spec.settings,
         "image": image,
@@ -136,14 +136,6 @@ def _fitting(mask: Mask, spec: Spec) -> Mask | None:
     shape = spec.label.shape
     mask = mask.like(Mask("", "tzyx", shape, shape, lambda box: np.zeros(0)))
     return mask if mask.shape == shape else None
-
-
-def _channels(run: Run | None) -> tuple[int, ...]:
-    """Channels as the run resolved them."""
-    found = (
-        [step.values["channels"] for step in run.steps if "channels" in step.values] if run else []
-    )
-    return tuple(found[0]) if found else (0,)
 
 
 def _ranges(run: str, channels: int) -> list[list[tuple[float, float]]]:

@@ -60,7 +60,7 @@ def shade(image: Floats) -> Rgb:
     """(y, x) or (y, x, 3) between 0 and 1 as colours; beyond is clipped, NaN is black."""
     clipped = np.clip(np.nan_to_num(image, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
     levels = np.round(clipped * (GREYS - 1)) * (255 / (GREYS - 1))
-    rgb = levels.astype(np.uint8)
+    rgb = np.round(levels).astype(np.uint8)
     return np.repeat(rgb[..., None], 3, axis=-1) if rgb.ndim == 2 else rgb
 
 

@@ -30,6 +30,8 @@ DETAIL = 320
 """Pixels along an axis of a detail in 2D."""
 OVERVIEW = 4096
 """Pixels along an axis that an overview is made of at most."""
+SEAMS = 768
+"""Pixels along an axis of the picture of block faces."""
 PANEL = 560
 """Pixels of the longer side of a picture."""
 
@@ -197,7 +199,7 @@ def seams(subject: Subject) -> tuple[Picture, Plane] | None:
     at = fullest(rows, "z", z)
     here = (rows["z0"] <= at) & (at < rows["z1"])
     rows = {name: column[here] for name, column in rows.items()}
-    region = crowded(rows, (y, x), 768, 1)[0]
+    region = crowded(rows, (y, x), SEAMS, 1)[0]
     plane = Plane((slice(frame, frame + 1), slice(at, at + 1), *region), "z")
     flat = subject.read_image(plane.box)[:, 0]
     shape = shown(subject, plane, 840)
