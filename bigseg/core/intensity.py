@@ -18,6 +18,8 @@ from numpy.typing import DTypeLike, NDArray
 from bigseg.types import Floats
 
 BINS = 1 << 16
+NOTHING = 1e-30
+"""A range up to this has no inverse in float32."""
 Counts = NDArray[np.int64]
 Keys = NDArray[np.unsignedinteger[Any]]
 
@@ -95,7 +97,7 @@ def wanted_ranks(total: int, percentiles: Sequence[float]) -> list[tuple[int, in
     """
     ranks = []
     for percentile in percentiles:
-        position = (total - 1) * percentile / 100
+        position = (total - 1) * (percentile / 100)
         low = int(position)
         ranks.append((low, min(low + 1, total - 1), position - low))
     return ranks
@@ -143,20 +145,31 @@ def percentiles_of(
         return value_of(upper << 16 | lower, dtype)
 
     return [
-        value(low) * (1 - weight) + value(high) * weight
+        _between(value(low), value(high), weight)
         for low, high, weight in wanted_ranks(int(counts.sum()), percentiles)
     ]
+
+
+def _between(low: float, high: float, weight: float) -> float:
+    """Interpolate as numpy does, to the last bit."""
+    if weight >= 0.5:
+        return high - (high - low) * (1 - weight)
+    return low + (high - low) * weight
 
 
 def rescale(values: NDArray[Any], low: float, high: float) -> Floats:
     """Map `low` to 0 and `high` to 1 without clipping; NaN and infinities become 0.
 
-    A range of at most 1e-3 of nothing but noise gives 0 everywhere, as in Cellpose.
+    A range of nothing gives 0 everywhere. Cellpose does so below 1e-3, whatever the unit; images
+    of fluxes or reflectances would come out empty.
     """
-    if high - low <= 1e-3:
+    if high - low <= NOTHING:
         return np.zeros(values.shape, np.float32)
-    scaled = values.astype(np.float32)
-    scaled -= np.float32(low)
+    wide = values.dtype.kind in "ui" and values.dtype.itemsize > 2
+    # Large integers are not held by float32; their distance from `low` is.
+    scaled = (values - np.float64(low)).astype(np.float32) if wide else values.astype(np.float32)
+    if not wide:
+        scaled -= np.float32(low)
     scaled *= np.float32(1 / (high - low))
     if values.dtype.kind == "f":
         np.nan_to_num(scaled, copy=False, nan=0, posinf=0, neginf=0)
