@@ -30,6 +30,14 @@ TYPES = {
     "string": "text",
     "boolean": "true or false",
 }
+EXAMPLE = """\
+import bigseg
+
+if __name__ == "__main__":
+    result = bigseg.segment("nuclei.zarr", model="nuclei", diameter=20, cluster="threads")
+    print(result.objects, "objects in", result.labels)
+    print(bigseg.evaluate(result.labels, "nuclei_truth.tif").text())
+"""
 LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
 
 
@@ -144,7 +152,11 @@ def python_page() -> str:
         "# Python\n\n"
         f"{NOTE}\n"
         "Everything is imported from `bigseg`. Errors that a user can act on are "
-        "`bigseg.errors.BigsegError`, in a sentence.\n"
+        "`bigseg.errors.BigsegError`, in a sentence.\n\n"
+        f"```python\n{EXAMPLE}```\n\n"
+        'A script that segments with worker processes (`cluster=None` or `"local"`) needs the line '
+        "with `__main__`: each worker process imports the script. Notebooks do not, nor do "
+        '`"threads"` and `"serial"`.\n'
     )
     for name in functions:
         function = getattr(bigseg, name)

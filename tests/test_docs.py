@@ -2,7 +2,7 @@
 
 Blocks of `bash` and `python` run in a folder of the page's own that holds small cuts of the bundled
 samples; python blocks of a page share their names. A block of `toml file=NAME` becomes that file.
-`text` shows output or a picture. A block that cannot run says why: `bash no-run="needs SLURM"`.
+`text output` must be what the shell block before it prints; other `text` is a picture or a pattern. A block that cannot run says why: `bash no-run="needs SLURM"`.
 
 The tutorial runs as it is written, with Dask workers. Elsewhere, to be quick, lines that only call
 bigseg run in this process, and segment without workers of their own.
@@ -62,7 +62,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     bundled = package_files("bigseg") / "samples"
     for name, source, cut in (
         ("nuclei", "nuclei2d", np.s_[256:528, :272]),
-        ("embryo", "embryo3d", np.s_[22:34, 40:104, 40:104]),
+        ("embryo", "embryo3d", np.s_[24:34, 48:96, 48:96]),
     ):
         for end in ("", "_truth"):
             with (bundled / f"{source}{end}.tif").open("rb") as file:
@@ -111,6 +111,7 @@ def test_blocks_of_a_page_run_in_order(
     shutil.copytree(samples, folder)
     monkeypatch.chdir(folder)
     names: dict[str, object] = {"__name__": "__main__"}
+    printed = ""
     for block in blocks(page.read_text("utf-8")):
         if "no-run" in block.info:
             continue
@@ -122,7 +123,9 @@ def test_blocks_of_a_page_run_in_order(
         elif block.language == "bash" and page.parent.name != "tutorials" and is_plain(block.code):
             run_here(block.code, place)
         elif block.language == "bash":
-            run_shell(block.code, environment, place)
+            printed = run_shell(block.code, environment, place)
+        elif block.info == "output":
+            assert printed.strip() == block.code.strip(), f"{place} shows another output"
 
 
 def lines_of(code: str) -> list[str]:
@@ -145,7 +148,7 @@ def run_here(code: str, place: str) -> None:
         assert not ended.value.code, f"{place} failed: {line}"
 
 
-def run_shell(code: str, environment: dict[str, str], place: str) -> None:
+def run_shell(code: str, environment: dict[str, str], place: str) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", code],
         env=environment,
@@ -154,6 +157,7 @@ def run_shell(code: str, environment: dict[str, str], place: str) -> None:
         timeout=240,
     )
     assert done.returncode == 0, f"{place} failed:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
