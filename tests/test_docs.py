@@ -2,7 +2,8 @@
 
 Blocks of `bash` and `python` run in a folder of the page's own that holds small cuts of the bundled
 samples; python blocks of a page share their names. A block of `toml file=NAME` becomes that file.
-`text output` must be what the shell block before it prints; other `text` is a picture or a pattern. A block that cannot run says why: `bash no-run="needs SLURM"`.
+`text output` must be what the shell block before it prints; other `text` is a picture. A block that
+cannot run says why: `bash no-run="needs SLURM"`.
 
 The tutorial runs as it is written, with Dask workers. Elsewhere, to be quick, lines that only call
 bigseg run in this process, and segment without workers of their own.
