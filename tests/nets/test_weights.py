@@ -53,5 +53,5 @@ def test_weights_that_change_under_a_run_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_is_told_the_known_ones() -> None:
-    with pytest.raises(NotFound, match="one of: .*nuclei"):
+    with pytest.raises(NotFound, match=r"one of: .*nuclei"):
         weights.locate("nucleus")
