@@ -21,6 +21,7 @@ from bigseg.core.intensity import rescale
 from bigseg.core.metrics import average_precision, match
 from bigseg.core.overlap import contingency
 from bigseg.core.planes import positions, predict_volume, resample
+from bigseg.core.quality import remove_objects
 from bigseg.core.quantise import quantise, unpack
 from bigseg.core.tiles import predict_planes
 from bigseg.nets import weights
@@ -60,10 +61,13 @@ def field_of(net: weights.TorchNet, image: np.ndarray, anisotropy: float) -> np.
     return field
 
 
-def precision(field: np.ndarray, truth: np.ndarray, criteria: Criteria) -> list[float]:
+def precision(
+    field: np.ndarray, truth: np.ndarray, criteria: Criteria, flow_threshold: float
+) -> list[float]:
     """Average precision of the objects of a field."""
     faces = ((False, False),) * truth.ndim
-    labels, _ = find_instances(field[:-1], field[-1], criteria, faces)
+    labels, errors = find_instances(field[:-1], field[-1], criteria, faces)
+    labels = remove_objects(labels, np.append(False, errors > flow_threshold))
     matches = match(*contingency(labels, truth))
     return [average_precision(matches, threshold) for threshold in THRESHOLDS]
 
@@ -80,7 +84,8 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=None, help="images per set")
     chosen = parser.parse_args()
     net = weights.load(chosen.model, weights.digest(chosen.model))
-    criteria = Criteria(chosen.cellprob_threshold, chosen.flow_threshold)
+    criteria = Criteria(chosen.cellprob_threshold, chosen.flow_threshold > 0)
+    most = chosen.flow_threshold or np.inf
     print("| set | images | precision | AP 0.5 | AP 0.75 | AP 0.9 |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in chosen.sets:
@@ -89,8 +94,8 @@ def main() -> None:
             field = field_of(net, image, SETS[name])
             flows, logits = unpack(quantise(field[:-1], field[-1]))
             eight = np.concatenate([flows, logits[None]])
-            exact.append(precision(field, truth, criteria))
-            packed.append(precision(eight, truth, criteria))
+            exact.append(precision(field, truth, criteria, most))
+            packed.append(precision(eight, truth, criteria, most))
         for label, scores in (("float32", exact), ("8 bit", packed)):
             means = " | ".join(f"{value:.4f}" for value in np.nanmean(scores, axis=0))
             print(f"| {name} | {len(scores)} | {label} | {means} |", flush=True)

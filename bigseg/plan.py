@@ -104,14 +104,20 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
         band=band,
         ndim=ndim,
         cellprob_threshold=spec.cellprob_threshold,
-        flow_threshold=spec.flow_threshold,
+        judge=spec.flow_threshold > 0,
         min_size=spec.min_size,
-        max_size=spec.max_size,
         steps=max(round(PUBLISHED_STEPS / scale[2]), 20),
     )
     spacing = volume.spacing if ndim == 3 else volume.spacing[1:]
     steps.append(Step("label", "label", labelled))
-    steps.append(Step("merge", "merge", merge.Spec(run=run, label=labelled, spacing=spacing)))
+    merged = merge.Spec(
+        run=run,
+        label=labelled,
+        spacing=spacing,
+        flow_threshold=spec.flow_threshold,
+        max_size=spec.max_size,
+    )
+    steps.append(Step("merge", "merge", merged))
     return steps + _output_steps(spec, run, volume, labelled)
 
 

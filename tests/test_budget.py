@@ -17,9 +17,8 @@ def labelling(block: tuple[int, ...]) -> Step:
         band=(0, 8, 8, 8),
         ndim=3,
         cellprob_threshold=0,
-        flow_threshold=0.4,
+        judge=True,
         min_size=15,
-        max_size=None,
         steps=200,
     )
     return Step("label", "label", spec)

@@ -105,18 +105,24 @@ def plan_world(folder: str, truth: Array, cut: Cut, axes: str = "tzyx") -> Run:
         band=tuple(min(cut.band, h) for h in halo),
         ndim=cut.ndim,
         cellprob_threshold=0.0,
-        flow_threshold=cut.flow_threshold,
+        judge=cut.flow_threshold > 0,
         min_size=cut.min_size,
-        max_size=cut.max_size,
         steps=200,
     )
     spacing = (1.0,) * cut.ndim
+    merged = merge.Spec(
+        run=url,
+        label=labelled,
+        spacing=spacing,
+        flow_threshold=cut.flow_threshold,
+        max_size=cut.max_size,
+    )
     written = write.Spec(
         run=url, image=image, level=0, target=f"{folder}/labels.zarr", label=labelled
     )
     steps = [
         ("label", "label", labelled),
-        ("merge", "merge", merge.Spec(run=url, label=labelled, spacing=spacing)),
+        ("merge", "merge", merged),
         ("write", "write", written),
     ]
     plan = plan_labels(volume.image, written.target, "uint32", block[1:])

@@ -1,4 +1,4 @@
-"""Flows of one block to the objects worth keeping: decode, judge, mend, drop."""
+"""Flows of one block to objects: decode, judge, mend, drop specks."""
 
 from __future__ import annotations
 
@@ -23,11 +23,9 @@ class Criteria:
 
     cellprob_threshold: float = 0.0
     """Logit above which a voxel is foreground."""
-    flow_threshold: float = 0.4
-    """Largest flow error; 0 switches the test off."""
+    judge: bool = True
+    """Whether flow errors are wanted, which take half of the time."""
     min_size: int = 15
-    """Voxels."""
-    max_size: int | None = None
     """Voxels."""
     steps: int = 200
     """Euler steps along the flow."""
@@ -39,7 +37,9 @@ def find_instances(
     """Objects of a block and how far their flows are from what they should be.
 
     An object that a face of the block cuts, where the image goes on, is not judged: its flow, its
-    size and its holes are not known here. The neighbour that sees all of it judges it.
+    size and its holes are not known here. Nothing is dropped for its flow error either: a block
+    that sees all of an object would drop it and one that sees a part would not. That is decided
+    once the parts are merged.
 
     Parameters
     ----------
@@ -63,18 +63,12 @@ def find_instances(
     )
     cut = cut_objects(labels, open_faces)
     errors = np.full(len(cut), np.nan)
-    if criteria.flow_threshold > 0:
-        # Judging takes long where objects are huge, and what is too large is dropped anyway.
-        skip = cut | (sizes(labels) > (criteria.max_size or labels.size))
-        errors[~skip] = flow_errors(labels, flows, skip=skip)[~skip]
-        labels = remove_objects(labels, errors > criteria.flow_threshold)
+    if criteria.judge:
+        errors[~cut] = flow_errors(labels, flows, skip=cut)[~cut]
     labels = fill_holes(labels)
     voxels = sizes(labels)
     voxels = np.pad(voxels, (0, len(cut) - len(voxels)))
-    wrong = voxels < max(criteria.min_size, 1)
-    if criteria.max_size is not None:
-        wrong |= voxels > criteria.max_size
-    drop = (wrong & ~cut) | (voxels == 0)
+    drop = (voxels < criteria.min_size) & ~cut
     drop[0] = False
     labels, kept = compact(remove_objects(labels, drop))
     return labels, errors[kept]

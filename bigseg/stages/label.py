@@ -37,9 +37,9 @@ class Spec(StageSpec):
     """Voxels of the neighbours about which a block keeps its opinion."""
     ndim: Literal[2, 3]
     cellprob_threshold: float
-    flow_threshold: float
+    judge: bool
+    """Whether flow errors are computed."""
     min_size: int
-    max_size: int | None
     steps: int
 
     @property
@@ -48,9 +48,7 @@ class Spec(StageSpec):
 
     @property
     def criteria(self) -> Criteria:
-        return Criteria(
-            self.cellprob_threshold, self.flow_threshold, self.min_size, self.max_size, self.steps
-        )
+        return Criteria(self.cellprob_threshold, self.judge, self.min_size, self.steps)
 
 
 def opinions_url(run: str) -> str:

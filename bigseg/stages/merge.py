@@ -8,6 +8,7 @@ one object. See `core.overlap` and `core.multicut`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,10 @@ class Spec(StageSpec):
     label: label.Spec
     spacing: tuple[float, ...]
     """Voxel size (z, y, x) or (y, x)."""
+    flow_threshold: float = 0.4
+    """Largest flow error of an object; 0 switches the test off."""
+    max_size: int | None = None
+    """Voxels."""
     beta: float = 0.5
     """Prior probability that two overlapping objects are different."""
     repulsion: float = 0.0
@@ -119,13 +124,14 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
         repulsion=spec.repulsion,
         block_of_node=np.repeat(np.arange(len(facts)), np.diff(offsets)),
     ).astype(np.int64)
-    own, size = _voxels(spec, nodes)
-    ids = final_ids(component, own > 0, _kept(spec, component, own, size))
+    judged = _judge(spec, component, nodes)
+    ids = final_ids(component, judged.own > 0, judged.keep[component])
     create_scratch(ids_url(spec.run), (max(nodes, 1),), (1 << 18,), np.uint64)
     scratch(ids_url(spec.run))[:nodes] = ids
     write_table(offsets_url(spec.run), {"offset": offsets})
-    tables = (read_table(label.objects_url(spec.run, block)) for block in spec.grid)
-    table = combine(tables, ids, means=("flow_error",), spacing=spec.spacing)
+    table = combine(_tables(spec), ids, spacing=spec.spacing)
+    table["flow_error"] = np.full(len(table["id"]), np.nan)
+    table["flow_error"][ids[ids > 0].astype(np.int64) - 1] = judged.error[component[ids > 0]]
     write_table(table_url(spec.run), table)
     return {
         "objects": len(table["id"]),
@@ -151,25 +157,38 @@ def _tables(spec: Spec) -> Iterator[Table]:
     return (read_table(label.objects_url(spec.run, block)) for block in spec.grid)
 
 
-def _voxels(spec: Spec, nodes: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Voxels of each node in its block's own voxels, and in all that the block sees."""
-    own, total = np.zeros(nodes, np.int64), np.zeros(nodes, np.int64)
+@dataclass(frozen=True)
+class Judgement:
+    """What is known of objects once their parts are together."""
+
+    own: NDArray[np.int64]
+    """(nodes,) voxels that each node's block writes."""
+    error: NDArray[np.float64]
+    """(components,) flow error, from the blocks that see the object whole; NaN if none does."""
+    keep: NDArray[np.bool_]
+    """(components,) whether flow error and size are as wanted."""
+
+
+def _judge(spec: Spec, component: NDArray[np.int64], nodes: int) -> Judgement:
+    """Decide what is kept: once for the whole object, so that no block keeps a part of it."""
+    count = int(component.max(initial=-1)) + 1
+    own = np.zeros(nodes, np.int64)
+    voxels, seen = np.zeros(count, np.int64), np.zeros(count, np.int64)
+    error = np.zeros(count)
     first = 0
     for table in _tables(spec):
         last = first + len(table["id"])
-        own[first:last], total[first:last] = table["voxels"], table["voxels_total"]
+        own[first:last] = table["voxels"]
+        whole = ~np.isnan(table["flow_error"])
+        weight = np.where(whole, table["voxels_total"], 0)
+        np.add.at(voxels, component[first:last], table["voxels"])
+        np.add.at(seen, component[first:last], weight)
+        np.add.at(error, component[first:last], np.where(whole, table["flow_error"], 0) * weight)
         first = last
-    return own, total
-
-
-def _kept(
-    spec: Spec, component: NDArray[np.int64], own: NDArray[np.int64], size: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Drop objects that turn out too small once all their parts are known."""
-    merged = np.zeros(int(component.max(initial=-1)) + 1, np.int64)
-    np.add.at(merged, component, own)
-    too_small = merged < spec.label.min_size
-    if spec.label.max_size is not None:
-        too_small |= merged > spec.label.max_size
-    kept: NDArray[np.bool_] = ~too_small[component]
-    return kept
+    error = np.where(seen > 0, error / np.maximum(seen, 1), np.nan)
+    keep = voxels >= spec.label.min_size
+    if spec.max_size is not None:
+        keep &= voxels <= spec.max_size
+    if spec.flow_threshold > 0:
+        keep &= ~(error > spec.flow_threshold)
+    return Judgement(own, error, keep)

@@ -42,9 +42,8 @@ def test_keep_boxes_hold_the_own_voxels_and_stay_in_the_read_box(data: st.DataOb
 def spec_of(shape: tuple, block: tuple, halo: tuple, band: tuple, **more: object) -> label.Spec:
     values = {
         "cellprob_threshold": 0.0,
-        "flow_threshold": 0.4,
+        "judge": True,
         "min_size": 1,
-        "max_size": None,
         "steps": 200,
     }
     return label.Spec(
