@@ -230,11 +230,14 @@ def _forget(former: Run, run: Run) -> None:
         if name not in kept:
             files.remove(files.join(run.url, "ledger", name))
     # Blocks without anything to store leave what is there, which must be empty then.
-    scratch = files.join(run.url, "scratch")
-    for name in ("opinions", "objects") if "predict" in kept else ("",):
-        files.remove(files.join(scratch, name) if name else scratch)
-    for name in ("edges", "ids", "offsets.parquet", "objects.parquet"):
-        files.remove(files.join(run.url, "tables", name))
+    if "predict" not in kept:
+        files.remove(files.join(run.url, "scratch"))
+    elif "label" not in kept:
+        for name in ("opinions", "objects"):
+            files.remove(files.join(run.url, "scratch", name))
+    if "merge" not in kept:
+        for name in ("edges", "ids", "offsets.parquet", "objects.parquet"):
+            files.remove(files.join(run.url, "tables", name))
 
 
 def has_predictions(run: Run) -> bool:

@@ -52,8 +52,9 @@ class SegmentSpec(BaseModel):
     """One intensity range for all frames of a channel, or one for each frame."""
     block: tuple[Annotated[int, Field(ge=16)], ...] | None = None
     """Voxels of a block, z,y,x or y,x; None: by the shape of the image."""
-    halo: Annotated[int, Field(ge=0)] | None = None
-    """Voxels (along x) that a block sees of its neighbours; None: two diameters."""
+    halo: Annotated[int, Field(ge=4)] | None = None
+    """Voxels (along x) that a block sees of its neighbours, which should be more than an object is
+    wide; None: two diameters."""
     keep_scratch: bool = False
     """Keep predictions, so that thresholds can be changed without predicting again."""
 

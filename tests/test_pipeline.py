@@ -171,6 +171,23 @@ def test_thresholds_are_changed_without_predicting_again(image: str) -> None:
     assert not pixels(result.labels).any()
 
 
+def test_what_is_judged_after_merging_is_changed_without_labelling_again(image: str) -> None:
+    before, _ = segment(image, keep_scratch=True)
+    after, events = segment(image, keep_scratch=True, overwrite=True, flow_threshold=0.001)
+    skipped = [e.step for e in events if isinstance(e, StageEnded) and e.skipped]
+    assert skipped == ["normalize", "predict", "label"]
+    assert after.objects < before.objects
+    assert len(np.unique(pixels(after.labels))) == after.objects + 1
+
+
+def test_a_new_name_needs_only_writing(image: str) -> None:
+    first, _ = segment(image, keep_scratch=True)
+    again, events = segment(image, run=first.run, name="again", overwrite=True)
+    assert again.objects == first.objects
+    assert computed(events, "merge") == 0
+    np.testing.assert_array_equal(pixels(again.labels), pixels(first.labels))
+
+
 def test_without_scratch_all_is_predicted_again(image: str) -> None:
     segment(image)
     _, events = segment(image, overwrite=True, min_size=20)

@@ -29,6 +29,12 @@ from bigseg.types import Facts, Floats, StageSpec
 
 Triple = tuple[float, float, float]
 
+BORDER = 8
+"""Pixels of zeros beyond the faces of the image. Without them a network takes the face for the end
+of what it was shown, not of the object: flows of objects at the face then lead out of the image."""
+CALL = 1 << 18
+"""Pixels per call of the network: larger ones are no faster, and take more memory."""
+
 
 class Spec(StageSpec):
     """What the network is run on, and how planes are cut for it."""
@@ -51,8 +57,6 @@ class Spec(StageSpec):
     """Pixels of the network per voxel, (z, y, x)."""
     tile: int
     margin: int
-    batch: int = 4
-    """Tiles per call of the network."""
 
     @property
     def grid(self) -> Grid:
@@ -61,6 +65,11 @@ class Spec(StageSpec):
     @property
     def tiling(self) -> Tiling:
         return Tiling(self.tile, self.margin)
+
+    @property
+    def batch(self) -> int:
+        """Tiles per call of the network."""
+        return max(CALL // self.tile**2, 1)
 
 
 def predictions_url(run: str) -> str:
@@ -162,10 +171,14 @@ def predict_2d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
     planes = np.moveaxis(data, 0, 1)  # (z, c, y, x)
     for axis, scale in ((2, spec.scale[1]), (3, spec.scale[2])):
         planes = _to_network(planes, axis, scale)
-    outputs = predict_planes(net, planes, spec.tiling, 3, spec.batch)
+    extra = _borders(spec, block)[1:]
+    wide = np.pad(planes, ((0, 0), (0, 0), *extra))
+    outputs = predict_planes(net, wide, spec.tiling, 3, spec.batch)
+    (top, _), (left, _) = extra
+    outputs = outputs[:, :, top : top + planes.shape[2], left : left + planes.shape[3]]
     for axis, number in ((2, 2), (3, 3)):
         outputs = _from_network(outputs, axis, block, number)
-    return np.moveaxis(outputs, 1, 0)
+    return _in_voxels(np.moveaxis(outputs, 1, 0), spec.scale[1:])
 
 
 def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
@@ -174,16 +187,32 @@ def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
     for axis, scale in enumerate(spec.scale, 1):
         volume = _to_network(volume, axis, scale)
     core = [_core(volume.shape[axis], block, axis) for axis in (1, 2, 3)]
+    extra = _borders(spec, block)
+    z, y, x = ((a + n, b + n) for (a, b), (n, _) in zip(core, extra, strict=True))
 
     def predict(planes: Floats) -> Floats:
         return predict_planes(net, planes, spec.tiling, 3, spec.batch)
 
-    field = predict_volume(predict, volume, (core[0], core[1], core[2]))
+    field = predict_volume(predict, np.pad(volume, ((0, 0), *extra)), (z, y, x))
     for axis in (1, 2, 3):
         field = _from_network(field, axis, block, axis, core[axis - 1], volume.shape[axis])
-    # A network's step is equally long along all axes; voxels of an anisotropic volume are not.
-    field[0] *= spec.scale[2] / spec.scale[0]
+    return _in_voxels(field, spec.scale)
+
+
+def _in_voxels(field: Floats, scale: tuple[float, ...]) -> Floats:
+    """Count steps in voxels: a network's step is equally long along all axes, voxels may not be."""
+    for axis, one in enumerate(scale):
+        if one != scale[-1]:
+            field[axis] *= scale[-1] / one
     return field
+
+
+def _borders(spec: Spec, block: Block) -> list[tuple[int, int]]:
+    """Zeros to add before and after along z, y, x, where the image ends."""
+    return [
+        (BORDER * (box.start == 0), BORDER * (box.stop == n))
+        for box, n in zip(block.read[1:], spec.shape[1:], strict=True)
+    ]
 
 
 def _to_network(array: Floats, axis: int, scale: float) -> Floats:
