@@ -5,16 +5,23 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check venv clean
+.PHONY: help demo test test-slow bench check venv clean
 
 help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: $(READY) ## Segment the bundled 2D and 3D images, and show the result in demo/index.html
 	$(BIN)/bigseg demo demo
 
 test: $(READY) ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(READY) ## Run what takes minutes: large mosaics, every development data set
+	$(BIN)/python -m pytest -m slow
+
+bench: $(READY) ## Compare with Cellpose: engine functions, then end to end (an hour)
+	$(BIN)/python benchmarks/dynamics.py
+	$(BIN)/python benchmarks/distributed.py
 
 check: $(READY) ## Lint, format, types, layers
 	$(BIN)/ruff check .
