@@ -32,7 +32,7 @@ Triple = tuple[float, float, float]
 BORDER = 8
 """Pixels of zeros beyond the faces of the image. Without them a network takes the face for the end
 of what it was shown, not of the object: flows of objects at the face then lead out of the image."""
-CALL = 1 << 18
+CALL = 3 << 16
 """Pixels per call of the network: larger ones are no faster, and take more memory."""
 
 

@@ -1,0 +1,43 @@
+"""Predictions know where the image ends, and ask no more of memory than they gain."""
+
+import pytest
+
+from bigseg.stages import predict
+
+
+def spec_of(tile: int = 288) -> predict.Spec:
+    return predict.Spec(
+        run="run",
+        image="image",
+        level=0,
+        channels=(0,),
+        shape=(1, 40, 600, 700),
+        block=(1, 40, 304, 352),
+        halo=(0, 16, 16, 16),
+        ndim=3,
+        model="model",
+        digest="",
+        scale=(1.0, 1.0, 1.0),
+        tile=tile,
+        margin=16,
+    )
+
+
+def test_zeros_are_added_where_the_image_ends_and_nowhere_else() -> None:
+    spec = spec_of()
+    first, last = spec.grid[0], spec.grid[len(spec.grid) - 1]
+    assert predict._borders(spec, first) == [(8, 8), (8, 0), (8, 0)]
+    assert predict._borders(spec, last) == [(8, 8), (0, 8), (0, 8)]
+
+
+def test_a_border_never_costs_a_further_tile() -> None:
+    spec = spec_of()
+    for block in spec.grid:
+        for axis, border in enumerate(predict._borders(spec, block), 1):
+            read = block.read[axis].stop - block.read[axis].start
+            assert len(spec.tiling.edges(read + sum(border))[1]) <= -(-spec.block[axis] // 256)
+
+
+@pytest.mark.parametrize(("tile", "tiles"), [(512, 1), (288, 2), (224, 3), (1024, 1)])
+def test_a_call_of_the_network_is_bounded(tile: int, tiles: int) -> None:
+    assert spec_of(tile).batch == tiles
