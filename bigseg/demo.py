@@ -26,6 +26,7 @@ from bigseg.stages import report
 from bigseg.stages.evaluate import Evaluation, evaluate, remember
 
 MODEL = "nuclei"
+CLUSTER = "local"
 COLOUR = (255, 140, 0)
 PICTURE = 512
 """Pixels that the longer edge of a small picture has at least."""
@@ -146,7 +147,13 @@ def _show(sample: Sample, folder: str, workers: int | None, listener: Listener) 
         source = str(bundled / f"{sample.name}.tif")
         convert([source], image, axes=sample.axes, voxel_size=sample.voxel_size)
     result = segment(
-        image, model=MODEL, block=sample.block, workers=workers, overwrite=True, listener=listener
+        image,
+        model=MODEL,
+        block=sample.block,
+        cluster=CLUSTER,
+        workers=workers,
+        overwrite=True,
+        listener=listener,
     )
     scores = evaluate(result.labels, str(bundled / f"{sample.name}_truth.tif"))
     remember(result.run, scores)

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from bigseg.cli import images, judging, segmenting
-from bigseg.cli.options import examples
+from bigseg.cli.options import Stopped, examples
 from bigseg.errors import BigsegError
 
 INTERRUPTED = 130
@@ -37,37 +37,40 @@ judging.add_to(app)
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. An error that a user can act on is one sentence."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    debug = "--debug" in arguments
     try:
         code = app(arguments, prog_name="bigseg", standalone_mode=False)
+        if code == INTERRUPTED:  # typer swallowed it
+            raise KeyboardInterrupt
     except UsageError as error:
-        sys.exit(_explain_usage(error, arguments))
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except BigsegError as error:
-        if debug:
+        code = _explain_usage(error, arguments)
+    except (KeyboardInterrupt, typer.Abort, Stopped) as error:
+        code = _write(str(error) or "Interrupted.", INTERRUPTED)
+    except Exception as error:
+        if "--debug" in arguments:
             raise
-        sys.exit(_complain(str(error), 1))
-    except Exception as error:  # nobody should have to read a traceback to know what happened
-        if debug:
-            raise
-        kind = type(error).__name__
-        sys.exit(_complain(f"{kind}: {error} (unexpected; --debug shows where).", 1))
-    if code == INTERRUPTED:
-        _complain("stopped by Ctrl-C; the same command continues with what is not done.", 0)
-    sys.exit(code or 0)
+        code = _write(f"Error: {_sentence(error)}", 1)
+    sys.exit(code)
 
 
-def _complain(sentence: str, code: int) -> int:
-    sys.stderr.write(f"Error: {sentence}\n")
+def _sentence(error: Exception) -> str:
+    """Nobody should have to read a traceback to know what happened."""
+    if isinstance(error, BigsegError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (unexpected; --debug shows where)."
+
+
+def _write(line: str, code: int) -> int:
+    sys.stderr.write(f"{line}\n")
     return code
 
 
 def _explain_usage(error: Exception, arguments: list[str]) -> int:
     message = str(getattr(error, "format_message", lambda: error)())
-    message = message.strip().removeprefix("Invalid value: ").rstrip(".?")
+    message = (
+        message.strip().removeprefix("Invalid value: ").replace("Value error, ", "").rstrip(".?")
+    )
     if not message:  # help was printed, as no command was given
         return 2
     known = {command.name for command in app.registered_commands}
     command = arguments[:1] if arguments[:1] and arguments[0] in known else []
-    return _complain(f"{message}; see '{' '.join(['bigseg', *command, '--help'])}'.", 2)
+    return _write(f"Error: {message}; see '{' '.join(['bigseg', *command, '--help'])}'.", 2)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -47,11 +48,20 @@ def say(result: object, text: str, *, quiet: bool = False, as_json: bool = False
         sys.stdout.write(text + "\n")
 
 
-def follow(*, quiet: bool, as_json: bool) -> AbstractContextManager[Listener]:
+class Stopped(Exception):
+    """Somebody pressed Ctrl-C; the message says how to go on. Typer would drop the message."""
+
+
+@contextmanager
+def follow(*, quiet: bool, as_json: bool) -> Iterator[Listener]:
     """Show how a run goes, on stderr, unless only the result is wanted."""
     from bigseg.run.progress import progress
 
-    return progress(quiet=quiet or as_json)
+    try:
+        with progress(quiet=quiet or as_json) as listener:
+            yield listener
+    except KeyboardInterrupt as error:
+        raise Stopped(str(error) or "Interrupted.") from None
 
 
 def split(text: str | None) -> tuple[str, ...] | None:
