@@ -26,6 +26,7 @@ from bigseg.core.quantise import quantise, unpack
 from bigseg.core.tiles import predict_planes
 from bigseg.nets import weights
 from bigseg.plan import TILINGS
+from bigseg.stages.predict import BORDER
 
 SETS = {
     "dsb2018_fluo": 1.0,
@@ -49,12 +50,15 @@ def field_of(net: weights.TorchNet, image: np.ndarray, anisotropy: float) -> np.
     """Flows and logit, (d + 1, …), as `predict` computes them for an image in one block."""
     scaled = rescale(image, *np.percentile(image, (1, 99)))
     if image.ndim == 2:
-        return predict_planes(net, scaled[None, None], TILINGS[2], 3, 4)[0]
+        wide = np.pad(scaled, BORDER)[None, None]
+        return predict_planes(net, wide, TILINGS[2], 3, 1)[0][:, BORDER:-BORDER, BORDER:-BORDER]
     depth = max(round(len(scaled) * anisotropy), 1)
     tall = resample(scaled, 0, positions(0, depth, len(scaled) / depth))
-    core = tuple((0, n) for n in tall.shape)
+    z, y, x = ((BORDER, BORDER + n) for n in tall.shape)
     field = predict_volume(
-        lambda planes: predict_planes(net, planes, TILINGS[3], 3, 4), tall[None], core
+        lambda planes: predict_planes(net, planes, TILINGS[3], 3, 2),
+        np.pad(tall, BORDER)[None],
+        (z, y, x),
     )
     field = resample(field, 1, positions(0, len(scaled), depth / len(scaled)))
     field[0] /= anisotropy
