@@ -42,6 +42,9 @@ VOXEL = (1.75, 0.8, 0.8)
 SQUARE = 256
 THRESHOLDS = (0.5, 0.75, 0.9)
 PEER_WORKERS = 2
+CALM = {"OMP_WAIT_POLICY": "passive"}
+"""For all sides: waiting threads sleep. They would spin, which costs a busy machine many times the
+processor time, and would be held against the peer."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class Peer:
             "CELLPOSE_WIDTHS": ",".join(map(str, self.net.widths)),
             "HOME": str(folder),  # where the peer writes settings and logs
         }
-        self.environment = peer_environment(threads=None) | own
+        self.environment = peer_environment(threads=None) | own | CALM
 
     def settings(self, image: Path, case: Case) -> dict[str, Any]:
         """Same thresholds, no rescaling, everything else as the peer has it by default."""
@@ -219,7 +222,7 @@ def segment(image: Path, workers: int, folder: Path) -> tuple[np.ndarray, Taken,
     command = [program(), "segment", image, output, "--model", MODEL, "--workers", str(workers)]
     taken = run(
         [*command, "--quiet"],
-        environment=os.environ,
+        environment=os.environ | CALM,
         folder=folder,
         log=folder / "bigseg.log",
     )
@@ -271,12 +274,15 @@ def compare(case: Case, data: Path | None, folder: Path) -> tuple[list[str], lis
         labels, took, where = segment(path, workers, folder)
         name = f"bigseg, {workers} worker{'s' * (workers > 1)}"
         table.append(row(case, name, labels, truth, took))
+        print(line(table[-1]), file=sys.stderr, flush=True)
         taken.append(took)
         parts.append(part(case, workers, took, where))
+        print(parts[-1], file=sys.stderr, flush=True)
     settings = peer.settings(path, case)
     for what, name in (("whole", "Cellpose 3 `eval`"), ("blocks", "Cellpose 3 `distributed_eval`")):
         labels, took = peer.run(what, settings)
         table.append(row(case, name, labels, truth, took))
+        print(line(table[-1]), file=sys.stderr, flush=True)
         taken.append(took)
     best = taken[0]
     rows = [line(cells + ratios(t, best)) for cells, t in zip(table, taken, strict=True)]
