@@ -99,10 +99,11 @@ def test_a_killed_run_continues_to_the_same_labels(predicted: tuple[str, np.ndar
 
 
 def wait_for_blocks(
-    url: str, name: str, count: int, driver: subprocess.Popen[bytes]
+    url: str, name: str, count: int, driver: subprocess.Popen[bytes], patience: float = 120
 ) -> dict[str, set[str]]:
     """Blocks that are done, by step, once a step has `count` of them."""
-    for _ in range(2000):
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
         assert driver.poll() is None, "the run ended before it could be killed"
         if is_run(url):
             run = open_run(url)

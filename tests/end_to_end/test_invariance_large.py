@@ -86,7 +86,7 @@ def test_a_mosaic_is_the_same_from_scratch_after_being_killed(
     script = Path(f"{url}.py")
     script.write_text(code)
     driver = subprocess.Popen([sys.executable, str(script)], start_new_session=True)
-    wait_for_blocks(f"{url}.killed.bigseg", "label", 20, driver)
+    wait_for_blocks(f"{url}.killed.bigseg", "label", 20, driver, patience=900)
     os.killpg(driver.pid, signal.SIGKILL)
     driver.wait()
     pipeline.resume(f"{url}.killed.bigseg", workers=2)
