@@ -21,7 +21,7 @@ test-slow: $(READY) ## Run what takes minutes: large mosaics, every development 
 
 bench: $(READY) ## Compare with Cellpose: engine functions, then end to end (an hour)
 	$(BIN)/python benchmarks/dynamics.py
-	$(BIN)/python benchmarks/distributed.py
+	$(BIN)/python benchmarks/end_to_end.py
 
 check: $(READY) ## Lint, format, types, layers
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Make the picture of the README of what `bigseg demo` left in a folder.
 
-    bigseg demo demo && python -P benchmarks/make_picture.py demo
+    bigseg demo demo && python benchmarks/make_picture.py demo
 
 Objects are outlined in a few colours, and grey lines show the blocks they were found in.
 """

@@ -328,7 +328,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="The first run makes the peer's environment (minutes, 2 GB) in bench-env/.\n"
-        "example: python benchmarks/distributed.py --size small",
+        "example: python benchmarks/end_to_end.py --size small",
     )
     parser.add_argument("--size", choices=CASES, default="full")
     parser.add_argument("--data", type=Path, help="folder of the development data")
