@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 
 import pytest
 from distributed import LocalCluster
@@ -74,6 +75,10 @@ def test_a_scheduler_elsewhere_is_joined_and_left_running() -> None:
                 results = cluster.execute(lambda numbers: [], [[0], [1]])
                 assert list(results) == [[], []]
         elsewhere.scale(0)
+        for _ in range(600):  # it only says what is wanted
+            if not elsewhere.scheduler.workers:
+                break
+            time.sleep(0.05)
         with (
             pytest.raises(SpecError, match=r"scheduler at tcp://.* has no workers; start some"),
             open_cluster(elsewhere.scheduler_address),
