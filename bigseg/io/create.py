@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import zarr
 from zarr.codecs import BloscCodec, ZstdCodec
+from zarr.errors import ContainsArrayError
 
 from bigseg import files
 from bigseg.errors import OutputExists
@@ -83,27 +85,28 @@ def is_there(plan: Image) -> bool:
 
 def _create_array(plan: Image, level: Level, *, plain: bool) -> None:
     url = files.join(plan.url, level.path)
-    if read_node(url) is not None:  # left behind by a process that was killed here
-        there = open_array(url)
-        found = (there.shape, there.chunks, there.shards, there.dtype)
-        if found == (level.shape, level.chunks, level.shards, plan.dtype):
-            return
-        raise OutputExists(f"{url} exists already and differs from what would be written.")
     three = plan.version == "0.5"
-    zarr.create_array(
-        open_store(url, read_only=False),
-        shape=level.shape,
-        chunks=level.chunks,
-        shards=level.shards,
-        dtype=plan.dtype,
-        zarr_format=plan.zarr_format,
-        compressors=_codec(plan.zarr_format, plain=plain),
-        fill_value=0,
-        dimension_names=plan.axes if three else None,
-        # zarr v2 would separate the numbers of a chunk's name by dots, which NGFF does not allow
-        chunk_key_encoding=None if three else {"name": "v2", "separator": "/"},
-        config={"write_empty_chunks": False},
-    )
+    if read_node(url) is None:
+        with contextlib.suppress(ContainsArrayError):  # another task may do so at this moment
+            zarr.create_array(
+                open_store(url, read_only=False),
+                shape=level.shape,
+                chunks=level.chunks,
+                shards=level.shards,
+                dtype=plan.dtype,
+                zarr_format=plan.zarr_format,
+                compressors=_codec(plan.zarr_format, plain=plain),
+                fill_value=0,
+                dimension_names=plan.axes if three else None,
+                # zarr v2 would part the numbers in a chunk's name by dots, which NGFF forbids
+                chunk_key_encoding=None if three else {"name": "v2", "separator": "/"},
+                config={"write_empty_chunks": False},
+            )
+            return
+    there = open_array(url)  # of that task, or of a process that was killed here
+    found = (there.shape, there.chunks, there.shards, there.dtype)
+    if found != (level.shape, level.chunks, level.shards, plan.dtype):
+        raise OutputExists(f"{url} exists already and differs from what would be written.")
 
 
 def _codec(format: int, *, plain: bool) -> Any:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import zarr
 from numpy.typing import DTypeLike
 from zarr.codecs import ZstdCodec
+from zarr.errors import ContainsArrayError
 
 from bigseg.grid import Index
 from bigseg.io.store import open_array, open_store, read_node
 
 
 def create_scratch(url: str, shape: Index, chunks: Index, dtype: DTypeLike) -> None:
-    """Create an array of zeros, unless it is there already."""
+    """Create an array of zeros, unless it is there already; tasks may do so at the same moment."""
     if read_node(url) is None:
-        zarr.create_array(
-            open_store(url, read_only=False),
-            shape=shape,
-            chunks=chunks,
-            dtype=dtype,
-            zarr_format=3,
-            compressors=ZstdCodec(level=1),
-            fill_value=0,
-            config={"write_empty_chunks": False},
-        )
+        with contextlib.suppress(ContainsArrayError):
+            zarr.create_array(
+                open_store(url, read_only=False),
+                shape=shape,
+                chunks=chunks,
+                dtype=dtype,
+                zarr_format=3,
+                compressors=ZstdCodec(level=1),
+                fill_value=0,
+                config={"write_empty_chunks": False},
+            )
 
 
 def scratch(url: str) -> Any:

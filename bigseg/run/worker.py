@@ -129,17 +129,13 @@ def run_block(url: str, name: str, index: str) -> Outcome:
 def prepare_step(run: Run, step: Step) -> None:
     """Create what the blocks of a step write; nothing if none of them is left to do.
 
-    Tasks of a job array may do so at the same moment; who comes second tries again, and finds all
-    in place.
+    Tasks of a job array may do so at the same moment, which `prepare` of every stage bears.
     """
     ledger = Ledger.of(run, step)
     ledger.forget_others()
     if len(ledger.done()) == len(step.spec.grid):
         return
-    try:
-        step.module.prepare(step.spec)
-    except Exception:
-        step.module.prepare(step.spec)
+    step.module.prepare(step.spec)
 
 
 def block_number(step: Step, index: str) -> int:

@@ -1,6 +1,7 @@
 """Creating images: what was planned is what is read, and nothing is ever overwritten."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from bigseg.errors import OutputExists
 from bigseg.io.create import create_arrays, create_image
 from bigseg.io.ome import Image, describe
 from bigseg.io.plan import plan_image
+from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.validate import validate
 
 
@@ -85,3 +87,12 @@ def test_codecs_and_keys(tmp_path: Path) -> None:
     assert new["dimension_names"] == ["c", "z", "y", "x"]
     old = json.loads((tmp_path / "old/0/.zarray").read_text())
     assert (old["dimension_separator"], old["compressor"]["id"]) == ("/", "blosc")
+
+
+def test_tasks_may_create_the_same_arrays_at_the_same_moment(tmp_path: Path) -> None:
+    plan = plan_image(str(tmp_path / "a.zarr"), ("y", "x"), (64, 64), "u4", (1.0, 1.0), (1, 32, 32))
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: create_arrays(plan, labels=True), range(16)))
+        url = str(tmp_path / "scratch")
+        list(pool.map(lambda _: create_scratch(url, (8, 8), (4, 4), "u1"), range(16)))
+    assert scratch(url).shape == (8, 8)
