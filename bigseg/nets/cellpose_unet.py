@@ -6,12 +6,15 @@ layers are those of the published weights, so a published state dict loads stric
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+DIAMETERS = ("diam_mean", "diam_labels")
+"""Diameters of objects stored with weights: what they are resized to, what they had in training."""
 
 
 def batchconv(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
@@ -115,37 +118,73 @@ class Up(nn.Module):
 
 
 class CellposeUNet(nn.Module):
-    """Image tiles to flows and cell probability.
+    """Image tiles to flows and cell probability, or to a restored image.
 
     Parameters
     ----------
     widths
-        Input channels, then features of each level; (2, 32, 64, 128, 256) is the published width.
+        Input channels, then features of each level; (2, 32, 64, 128, 256) is the published width,
+        (1, 32, 64, 128, 256) that of the restoring networks.
     outputs
         Number of output maps.
+    diameters
+        Which diameters are stored with the weights; files of Cellpose before 2 hold none.
     """
 
-    def __init__(self, widths: Sequence[int] = (2, 32, 64, 128, 256), outputs: int = 3) -> None:
+    diam_mean: nn.Parameter
+    diam_labels: nn.Parameter
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (2, 32, 64, 128, 256),
+        outputs: int = 3,
+        diameters: Collection[str] = DIAMETERS,
+    ) -> None:
         super().__init__()
         self.widths = tuple(widths)
         self.outputs = outputs
         self.downsample = Down(widths)
         self.upsample = Up(widths)
         self.output = batchconv(widths[1], outputs, 1)
-        self.diam_mean = nn.Parameter(torch.tensor([30.0]), requires_grad=False)
-        self.diam_labels = nn.Parameter(torch.tensor([30.0]), requires_grad=False)
+        for name in diameters:
+            self.register_parameter(name, nn.Parameter(torch.tensor([30.0]), requires_grad=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, c, y, x) → (n, 3, y, x): flow y, flow x (× 5), logit; y and x multiples of 8."""
+        """(n, c, y, x) → (n, k, y, x); y and x multiples of 8.
+
+        Maps of a segmenting network are flow y, flow x (× 5) and logit.
+        """
+        return self.forward_with_style(x)[0]
+
+    def forward_with_style(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, c, y, x) → maps (n, k, y, x), and style (n, w4) of unit length, in float32."""
         levels = self.downsample(x)  # (n, w1, y, x) … (n, w4, y/8, x/8)
         style = levels[-1].float().mean((2, 3))  # (n, w4)
-        style = (style / style.norm(dim=1, keepdim=True)).to(levels[-1].dtype)
-        result: Tensor = self.output(self.upsample(levels, style))
-        return result
+        style = style / style.norm(dim=1, keepdim=True)
+        maps: Tensor = self.output(self.upsample(levels, style.to(levels[-1].dtype)))
+        return maps, style
+
+
+def build(shapes: Mapping[str, tuple[int, ...]]) -> CellposeUNet:
+    """Network of the keys and shapes of a state dict: any channels, widths, depth and outputs.
+
+    Raises
+    ------
+    KeyError
+        With the key that is needed and missing.
+    """
+    stored = [name for name in DIAMETERS if name in shapes]
+    return CellposeUNet(_widths(shapes), shapes["output.2.weight"][0], stored)
 
 
 def widths_of(state: Mapping[str, Tensor]) -> tuple[int, ...]:
     """Widths of the network that a state dict was saved from."""
-    first = "downsample.down.res_down_{}.conv.conv_0.2.weight"
-    levels = [state[first.format(n)] for n in range(4)]
-    return (levels[0].shape[1], *(level.shape[0] for level in levels))
+    return _widths({name: tuple(value.shape) for name, value in state.items()})
+
+
+def _widths(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
+    key = "downsample.down.res_down_{}.conv.conv_0.2.weight"
+    widths = [shapes[key.format(0)][1]]
+    while len(widths) == 1 or key.format(len(widths) - 1) in shapes:
+        widths.append(shapes[key.format(len(widths) - 1)][0])
+    return tuple(widths)
