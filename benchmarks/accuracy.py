@@ -24,7 +24,7 @@ from bigseg.core.planes import positions, predict_volume, resample
 from bigseg.core.quality import remove_objects
 from bigseg.core.quantise import quantise, unpack
 from bigseg.core.tiles import predict_planes
-from bigseg.nets import weights
+from bigseg.nets import network, weights
 from bigseg.plan import TILINGS
 from bigseg.stages.predict import BORDER
 
@@ -46,7 +46,7 @@ def pairs(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield image, tifffile.imread(path.with_name(path.name.replace("_img", "_mask")))
 
 
-def field_of(net: weights.TorchNet, image: np.ndarray, anisotropy: float) -> np.ndarray:
+def field_of(net: network.TorchNet, image: np.ndarray, anisotropy: float) -> np.ndarray:
     """Flows and logit, (d + 1, …), as `predict` computes them for an image in one block."""
     scaled = rescale(image, *np.percentile(image, (1, 99)))
     if image.ndim == 2:
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--sets", nargs="*", default=list(SETS))
     parser.add_argument("--most", type=int, default=None, help="images per set")
     chosen = parser.parse_args()
-    net = weights.load(chosen.model, weights.digest(chosen.model))
+    net = network.load(chosen.model, weights.digest(chosen.model))
     criteria = Criteria(chosen.cellprob_threshold, chosen.flow_threshold > 0)
     most = chosen.flow_threshold or np.inf
     print("| set | images | precision | AP 0.5 | AP 0.75 | AP 0.9 |")

@@ -30,7 +30,7 @@ from watch import Taken, run
 from bigseg.core.intensity import rescale
 from bigseg.core.metrics import average_precision, match
 from bigseg.core.overlap import contingency
-from bigseg.nets import weights
+from bigseg.nets import network, weights
 
 HERE = Path(__file__).resolve().parent
 SAMPLES = HERE.parent / "bigseg" / "samples"
@@ -134,7 +134,7 @@ def export(path: Path) -> int:
     The peer's functions want whole pixels of diameter. What the file says about the training is
     rounded alike, so that nothing is rescaled.
     """
-    state = {k: v.float() for k, v in weights.read_state(weights.locate(MODEL)).items()}
+    state = {k: v.float() for k, v in network.read_state(weights.locate(MODEL)).items()}
     diameter = round(state["diam_mean"].item())
     for name in ("diam_mean", "diam_labels"):
         state[name] = torch.full_like(state[name], diameter)
@@ -150,8 +150,8 @@ class Peer:
         self.python = peer_python(CELLPOSE_3, ENVIRONMENT_3)
         self.weights = folder / "weights.pth"
         self.diameter = export(self.weights)
-        state = weights.read_state(str(self.weights))
-        self.net = weights.build(state, str(self.weights))
+        state = network.read_state(str(self.weights))
+        self.net = network.build(state, str(self.weights))
         own = {
             "CELLPOSE_WIDTHS": ",".join(map(str, self.net.widths)),
             "HOME": str(folder),  # where the peer writes settings and logs

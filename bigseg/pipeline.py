@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from bigseg.plan import plan_segment
 from bigseg.run.cluster import open_cluster, workers_here
 from bigseg.run.execute import run_steps
 from bigseg.run.folder import Run, is_run, make_steps, open_run
+from bigseg.run.folder import Step as RunStep
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import memory
 from bigseg.spec import SegmentSpec, parse
@@ -146,7 +148,7 @@ def execute(
     steps = make_steps([(step.name, step.stage, step.spec) for step in planned])
     for step in steps:
         step.module.check(step.spec)
-    check_memory(planned, workers_here(cluster, workers), memory())
+    check_memory(planned, workers_here(cluster, workers, _widest(steps)), memory())
     claimed = claim(
         Run(url, VERSION, spec.model_dump(mode="json"), steps), spec, planned, overwrite
     )
@@ -203,9 +205,11 @@ def _do(
     # What has to be started may be refused, too, so nothing is written before.
     where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
     try:
-        with open_cluster(where, workers) as opened:
+        with open_cluster(where, workers, _widest(run.steps)) as opened:
             claimed.take()
-            run_steps(run, opened.execute, opened.workers, listen=listener)
+            run_steps(
+                run, opened.execute, opened.workers, cores=opened.cores, listen=listener
+            )
     except KeyboardInterrupt:
         remedy = f"'bigseg run {run.url}' continues." if is_run(run.url) else "Nothing is written."
         raise Interrupted(f"Interrupted. {remedy}") from None
@@ -223,6 +227,11 @@ def _do(
         run=run.url,
         seconds=round(time.monotonic() - started, 2),
     )
+
+
+def _widest(steps: Sequence[RunStep]) -> int:
+    """Most blocks of a step."""
+    return max(len(step.spec.grid) for step in steps)
 
 
 def _withdraw(run: Run) -> None:

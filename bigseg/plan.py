@@ -11,6 +11,7 @@ from math import ceil
 
 from bigseg import files
 from bigseg.core.intensity import is_exact_in_one_pass
+from bigseg.core.targets import CUBES
 from bigseg.core.tiles import Tiling
 from bigseg.errors import NotFound, SpecError
 from bigseg.grid import Index
@@ -52,13 +53,13 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
     """
     volume = Volume.open(spec.image, spec.level)
     check_target(spec, volume)
-    net = weights.load(spec.model, digest := weights.digest(spec.model))
+    model = weights.describe(spec.model)
     t, _, z, y, x = volume.shape
     shape = (t, z, y, x)
     ndim = _ndim(spec, z)
     channels = resolve_channels(spec, volume)
-    scale = network_scale(spec, volume, net)
-    block, halo, band = label_blocks(spec, shape, ndim, scale, net.diameter)
+    scale = network_scale(spec, volume, model)
+    block, halo, band = label_blocks(spec, shape, ndim, scale, model.diameter)
     counted = {
         "run": run,
         "image": spec.image,
@@ -89,7 +90,7 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
                 halo=context,
                 ndim=ndim,
                 model=spec.model,
-                digest=digest,
+                digest=model.digest,
                 scale=scale,
                 tile=tiling.tile,
                 margin=tiling.margin,
@@ -107,6 +108,7 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
         judge=spec.flow_threshold > 0,
         min_size=spec.min_size,
         steps=max(round(PUBLISHED_STEPS / scale[2]), 20),
+        spacing=(scale[0] / scale[2], scale[1] / scale[2], 1.0) if ndim == 3 else CUBES,
     )
     spacing = volume.spacing if ndim == 3 else volume.spacing[1:]
     steps.append(Step("label", "label", labelled))
@@ -187,10 +189,10 @@ def resolve_channels(spec: SegmentSpec, volume: Volume) -> tuple[int, ...]:
 
 
 def network_scale(
-    spec: SegmentSpec, volume: Volume, net: weights.TorchNet
+    spec: SegmentSpec, volume: Volume, model: weights.Model
 ) -> tuple[float, float, float]:
     """Pixels of the network per voxel, along z, y, x."""
-    across = net.diameter / (spec.diameter or net.usual_diameter)
+    across = model.diameter / (spec.diameter or model.usual_diameter)
     z, y, x = volume.spacing
     tall = spec.anisotropy or (z / x if "z" in volume.axes else 1.0)
     return across * _near_one(tall), across * _near_one(y / x), across

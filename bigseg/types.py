@@ -49,18 +49,3 @@ class Stage(Protocol):
     def finish(self, spec: Any, facts: Sequence[Facts]) -> Facts:
         """Reduce over all blocks, given what each remembered, in grid order."""
 
-
-class Net(Protocol):
-    """A network as the engine sees it: a function on a batch of tiles."""
-
-    channels: int
-    """Input channels."""
-    tile: int
-    """Edge of the tiles it works best on, in pixels."""
-    diameter: float
-    """Diameter, in pixels, that images are rescaled to."""
-    usual_diameter: float
-    """Diameter of the objects it was trained on, assumed when none is given."""
-
-    def __call__(self, tiles: Floats) -> Floats:
-        """(n, c, y, x) normalised images to (n, 3, y, x): flow y, flow x, cell probability."""

@@ -1,6 +1,8 @@
 """From an image to labels: what is refused, what is continued, what is computed again."""
 
 import json
+import subprocess
+import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -352,3 +354,11 @@ def test_a_run_that_is_claimed_anew_forgets_its_records_first(image: str) -> Non
     claim.remove_run(result.run)
     assert not files.exists(result.run)
     assert Ledger(f"{result.run}/ledger/predict/x").done() == frozenset()
+
+
+def test_who_plans_and_watches_a_run_does_not_load_pytorch() -> None:
+    code = (
+        "import sys, bigseg.pipeline, bigseg.plan, bigseg.run.worker; print('torch' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout == "False\n"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
 from bigseg.cli import images, judging, segmenting
 from bigseg.cli.options import Stopped, examples
 from bigseg.errors import BigsegError
+from bigseg.version import VERSION
 
 INTERRUPTED = 130
 UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -29,6 +31,24 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"bigseg {VERSION}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Options of bigseg itself."""
+
+
 segmenting.add_to(app)
 images.add_to(app)
 judging.add_to(app)

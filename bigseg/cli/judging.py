@@ -31,6 +31,13 @@ def evaluate(
     truth: Annotated[
         str, typer.Argument(metavar="TRUTH", help="Label image or mask file to judge it by.")
     ],
+    across_frames: Annotated[
+        bool,
+        typer.Option(
+            "--across-frames", help="An id that occurs in several frames is one object (tracks)."
+        ),
+    ] = False,
+    workers: Workers = None,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -42,7 +49,7 @@ def evaluate(
     """
     from bigseg.stages.evaluate import evaluate as evaluate_labels
 
-    scores = evaluate_labels(prediction, truth)
+    scores = evaluate_labels(prediction, truth, workers=workers, across_frames=across_frames)
     say(scores.as_dict(), scores.text(), quiet=quiet, as_json=as_json)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bigseg.core.decode.flows import labels_from_flows
 from bigseg.core.holes import fill_holes
 from bigseg.core.quality import flow_errors, remove_objects, sizes
+from bigseg.core.targets import CUBES, Spacing
 
 Field = NDArray[np.float32] | NDArray[np.int8]
 
@@ -29,6 +30,8 @@ class Criteria:
     """Voxels."""
     steps: int = 200
     """Euler steps along the flow."""
+    spacing: Spacing = CUBES
+    """Voxel lengths along z, y, x, in those of x."""
 
 
 def find_instances(
@@ -64,7 +67,7 @@ def find_instances(
     cut = cut_objects(labels, open_faces)
     errors = np.full(len(cut), np.nan)
     if criteria.judge:
-        errors[~cut] = flow_errors(labels, flows, skip=cut)[~cut]
+        errors[~cut] = flow_errors(labels, flows, cut, criteria.spacing)[~cut]
     labels = fill_holes(labels)
     voxels = sizes(labels)
     voxels = np.pad(voxels, (0, len(cut) - len(voxels)))

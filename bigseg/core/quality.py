@@ -14,12 +14,23 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bigseg.core.quantise import FLOW_STEPS
-from bigseg.core.targets import ROUGH, Boxes, direction, object_boxes, object_heat
+from bigseg.core.targets import (
+    CUBES,
+    ROUGH,
+    Boxes,
+    Spacing,
+    direction,
+    object_boxes,
+    object_heat,
+)
 from bigseg.types import Floats
 
 
 def flow_errors(
-    labels: NDArray[np.uint32], flows: NDArray[Any], skip: NDArray[np.bool_] | None = None
+    labels: NDArray[np.uint32],
+    flows: NDArray[Any],
+    skip: NDArray[np.bool_] | None = None,
+    spacing: Spacing = CUBES,
 ) -> Floats:
     """Mean squared distance between the flow an object should have and the one it has.
 
@@ -31,6 +42,8 @@ def flow_errors(
         Voxels per Euler step: the output of the network divided by 5. int8 as in `quantise`.
     skip : (n + 1,) bool, optional
         Objects not to be judged, such as those that the edge of a block cut; their error is 0.
+    spacing
+        Voxel lengths along z, y, x, in those of x: flows are compared in space, not in voxels.
 
     Returns
     -------
@@ -53,16 +66,18 @@ def flow_errors(
     if skip is not None:
         boxes[skip] = 0
     scale = 1 / FLOW_STEPS if flows.dtype == np.int8 else 1.0
-    return _errors(volume, boxes, flows.reshape(len(flows), *volume.shape), scale)
+    return _errors(volume, boxes, flows.reshape(len(flows), *volume.shape), scale, spacing)
 
 
 @njit(cache=True, nogil=True)
-def _errors(volume: NDArray[np.uint32], boxes: Boxes, flows: NDArray[Any], scale: float) -> Floats:
+def _errors(
+    volume: NDArray[np.uint32], boxes: Boxes, flows: NDArray[Any], scale: float, spacing: Spacing
+) -> Floats:
     errors = np.zeros(len(boxes), np.float32)
     for id_ in range(1, len(boxes)):
         if boxes[id_, 3]:
-            heat = object_heat(volume, id_, boxes[id_], ROUGH)
-            errors[id_] = _error(volume, id_, boxes[id_], heat, flows, scale)
+            heat = object_heat(volume, id_, boxes[id_], ROUGH, spacing)
+            errors[id_] = _error(volume, id_, boxes[id_], heat, flows, scale, spacing)
     return errors
 
 
@@ -74,18 +89,20 @@ def _error(
     heat: Floats,
     flows: NDArray[Any],
     scale: float,
+    spacing: Spacing,
 ) -> float:
     z0, y0, x0, z1, y1, x1 = box
+    sz, sy, sx = scale * spacing[0], scale * spacing[1], scale * spacing[2]
     total, n = 0.0, 0
     for z in range(z0, z1):
         for y in range(y0, y1):
             for x in range(x0, x1):
                 if volume[z, y, x] == id_:
-                    fz, fy, fx = direction(heat, z - z0 + 1, y - y0 + 1, x - x0 + 1)
-                    total += (fy - scale * flows[-2, z, y, x]) ** 2
-                    total += (fx - scale * flows[-1, z, y, x]) ** 2
+                    fz, fy, fx = direction(heat, (z - z0 + 1, y - y0 + 1, x - x0 + 1), spacing)
+                    total += (fy - sy * flows[-2, z, y, x]) ** 2
+                    total += (fx - sx * flows[-1, z, y, x]) ** 2
                     if len(flows) == 3:
-                        total += (fz - scale * flows[0, z, y, x]) ** 2
+                        total += (fz - sz * flows[0, z, y, x]) ** 2
                     n += 1
     return total / n
 

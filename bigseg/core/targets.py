@@ -26,14 +26,22 @@ ROUGH = 0.4
 
 Boxes = NDArray[np.int32]
 
+Spacing = tuple[float, float, float]
+"""Voxel lengths along z, y, x; only their ratios count."""
+CUBES = (1.0, 1.0, 1.0)
+Passes = tuple[np.float32, np.float32, np.float32]
+"""How easily heat goes to the neighbours along z, y, x."""
 
-def flow_targets(labels: Labels) -> Floats:
+
+def flow_targets(labels: Labels, spacing: Spacing = CUBES) -> Floats:
     """Unit flows towards the centre of each object.
 
     Parameters
     ----------
     labels : (y, x) or (z, y, x) int
         Instance ids, 0 = background; ids need not be dense.
+    spacing
+        Voxel lengths along z, y, x. Flows are of unit length in space, not in voxels.
 
     Returns
     -------
@@ -42,7 +50,7 @@ def flow_targets(labels: Labels) -> Floats:
     """
     volume = as_volume(labels)
     flows = np.zeros((3, *volume.shape), np.float32)
-    _fill_targets(volume, object_boxes(volume), flows)
+    _fill_targets(volume, object_boxes(volume), flows, spacing)
     return flows[3 - labels.ndim :].reshape(labels.ndim, *labels.shape)
 
 
@@ -91,27 +99,32 @@ def _boxes(volume: NDArray[np.uint32], n: int) -> Boxes:
 
 
 @njit(cache=True, nogil=True)
-def _fill_targets(volume: NDArray[np.uint32], boxes: Boxes, flows: Floats) -> None:
+def _fill_targets(
+    volume: NDArray[np.uint32], boxes: Boxes, flows: Floats, spacing: Spacing
+) -> None:
     for id_ in range(1, len(boxes)):
         if boxes[id_, 3]:
-            heat = object_heat(volume, id_, boxes[id_], SETTLED)
+            heat = object_heat(volume, id_, boxes[id_], SETTLED, spacing)
             z0, y0, x0, z1, y1, x1 = boxes[id_]
             for z in range(z0, z1):
                 for y in range(y0, y1):
                     for x in range(x0, x1):
                         if volume[z, y, x] == id_:
-                            flow = direction(heat, z - z0 + 1, y - y0 + 1, x - x0 + 1)
+                            flow = direction(heat, (z - z0 + 1, y - y0 + 1, x - x0 + 1), spacing)
                             flows[0, z, y, x] = flow[0]
                             flows[1, z, y, x] = flow[1]
                             flows[2, z, y, x] = flow[2]
 
 
 @njit(cache=True, nogil=True)
-def direction(heat: Floats, z: int, y: int, x: int) -> tuple[float, float, float]:
-    """Unit gradient of the heat at a voxel; zero where it is flat."""
-    fz = np.float64(heat[z + 1, y, x]) - np.float64(heat[z - 1, y, x])
-    fy = np.float64(heat[z, y + 1, x]) - np.float64(heat[z, y - 1, x])
-    fx = np.float64(heat[z, y, x + 1]) - np.float64(heat[z, y, x - 1])
+def direction(
+    heat: Floats, voxel: tuple[int, int, int], spacing: Spacing
+) -> tuple[float, float, float]:
+    """Unit gradient, in space, of the heat at a voxel; zero where it is flat."""
+    z, y, x = voxel
+    fz = (np.float64(heat[z + 1, y, x]) - np.float64(heat[z - 1, y, x])) / spacing[0]
+    fy = (np.float64(heat[z, y + 1, x]) - np.float64(heat[z, y - 1, x])) / spacing[1]
+    fx = (np.float64(heat[z, y, x + 1]) - np.float64(heat[z, y, x - 1])) / spacing[2]
     norm = np.sqrt(fz * fz + fy * fy + fx * fx)
     if norm == 0.0:
         return 0.0, 0.0, 0.0
@@ -120,11 +133,16 @@ def direction(heat: Floats, z: int, y: int, x: int) -> tuple[float, float, float
 
 @njit(cache=True, nogil=True)
 def object_heat(
-    volume: NDArray[np.uint32], id_: int, box: NDArray[np.int32], effort: float
+    volume: NDArray[np.uint32],
+    id_: int,
+    box: NDArray[np.int32],
+    effort: float,
+    spacing: Spacing = CUBES,
 ) -> Floats:
     """Temperature of one object in its box, padded by a voxel of zeros on all sides.
 
-    A flat object gets the published rounds; another one `effort` times the sum of its extents.
+    A flat object gets the published rounds; another one `effort` times the sum of its extents, in
+    the shortest of the voxel's lengths. Through a long side of a voxel less heat passes.
     """
     z0, y0, x0, z1, y1, x1 = box
     inside = np.zeros((z1 - z0 + 2, y1 - y0 + 2, x1 - x0 + 2), np.float32)
@@ -142,11 +160,19 @@ def object_heat(
         share /= np.float32(9)
         _diffuse_plane(heat[1].ravel(), share, y * wide + x, rounds, wide)
     else:
-        rounds = int(np.ceil(effort * (deep + high + wide - 6)))
+        least = min(spacing)
+        far = (deep - 2) * spacing[0] + (high - 2) * spacing[1] + (wide - 2) * spacing[2]
+        rounds = int(np.ceil(effort * far / least))
+        passes = (
+            np.float32((least / spacing[0]) ** 2),
+            np.float32((least / spacing[1]) ** 2),
+            np.float32((least / spacing[2]) ** 2),
+        )
         share = inside.ravel()
-        share /= np.float32(7)
+        share /= np.float32(1) + np.float32(2) * (passes[0] + passes[1] + passes[2])
         solid = (deep, high * wide)
-        _diffuse_volume(heat.reshape(solid), share.reshape(solid), (z, y * wide + x), rounds, wide)
+        source = (z, y * wide + x)
+        _diffuse_volume(heat.reshape(solid), share.reshape(solid), source, rounds, wide, passes)
     return heat
 
 
@@ -193,18 +219,24 @@ def _diffuse_plane(heat: Floats, share: Floats, source: int, rounds: int, wide: 
 
 @njit(cache=True, nogil=True)
 def _diffuse_volume(
-    heat: Floats, share: Floats, source: tuple[int, int], rounds: int, wide: int
+    heat: Floats,
+    share: Floats,
+    source: tuple[int, int],
+    rounds: int,
+    wide: int,
+    passes: Passes,
 ) -> None:
     """Mean over a voxel and its 6 neighbours, plane by plane, to and fro, `rounds` times.
 
-    `heat` and `share` are (z, y x); see `_diffuse_plane`.
+    `heat` and `share` are (z, y x); see `_diffuse_plane`. `passes` weighs the neighbours along
+    each axis.
     """
     new = np.zeros(heat.shape[1] - 2 * wide - 2, np.float32)
     for turn in range(rounds):
         heat[source] += SOURCE
         for k in range(1, len(heat) - 1):
             z = len(heat) - 1 - k if turn % 2 else k
-            _mix(new, heat[z - 1], heat[z], heat[z + 1], share[z], wide)
+            _mix(new, (heat[z - 1], heat[z], heat[z + 1]), share[z], wide, passes)
             here = heat[z, wide + 1 :]
             for i in range(len(new)):
                 here[i] = new[i]
@@ -212,12 +244,18 @@ def _diffuse_volume(
 
 @njit(cache=True, nogil=True)
 def _mix(
-    new: Floats, before: Floats, plane: Floats, after: Floats, share: Floats, wide: int
+    new: Floats,
+    planes: tuple[Floats, Floats, Floats],
+    share: Floats,
+    wide: int,
+    passes: Passes,
 ) -> None:
     """New values of one plane, from its second line to the last but one."""
-    before, after, share = before[wide + 1 :], after[wide + 1 :], share[wide + 1 :]
+    pz, py, px = passes
+    plane = planes[1]
+    before, after, share = planes[0][wide + 1 :], planes[2][wide + 1 :], share[wide + 1 :]
     above, left, here = plane[1:], plane[wide:], plane[wide + 1 :]
     right, below = plane[wide + 2 :], plane[2 * wide + 1 :]
     for i in range(len(new)):
-        across = above[i] + left[i] + here[i] + right[i] + below[i]
-        new[i] = share[i] * (before[i] + after[i] + across)
+        across = here[i] + px * (left[i] + right[i]) + py * (above[i] + below[i])
+        new[i] = share[i] * (pz * (before[i] + after[i]) + across)

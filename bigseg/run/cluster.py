@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,10 +29,14 @@ class Cluster:
 
     execute: Executor
     workers: int
+    cores: int | None = None
+    """Cores that the workers share; None: they are elsewhere, or have their own."""
 
 
 @contextmanager
-def open_cluster(name: str | None = None, workers: int | None = None) -> Iterator[Cluster]:
+def open_cluster(
+    name: str | None = None, workers: int | None = None, most: int | None = None
+) -> Iterator[Cluster]:
     """Start or join workers; they are gone, or left as they were, at the end.
 
     Parameters
@@ -40,21 +45,23 @@ def open_cluster(name: str | None = None, workers: int | None = None) -> Iterato
         "local" (the default: processes on this machine), "serial", "threads", or the address of a
         running scheduler, tcp://… or tls://….
     workers
-        Processes or threads; None: as many as cores.
+        Processes or threads; None: as many as cores, but not more than `most`.
+    most
+        Blocks that can be computed side by side; more workers would be idle.
 
     Raises
     ------
     SpecError
         If the name means nothing or the scheduler does not answer.
     """
-    count = workers or cores()
+    count = workers_here("local", workers, most)
     if name == "serial":
-        yield Cluster(serial, 1)
+        yield Cluster(serial, 1, _shared())
     elif name == "threads":
-        yield Cluster(threads(count), count)
+        yield Cluster(threads(count), count, _shared())
     elif name in (None, "local"):
         with _local(count) as client:
-            yield Cluster(dask(client, count), count)
+            yield Cluster(dask(client, count), count, _shared())
     elif name.startswith(("tcp://", "tls://")):
         with _connect(name) as client:
             nthreads = sum(client.nthreads().values())
@@ -67,10 +74,15 @@ def open_cluster(name: str | None = None, workers: int | None = None) -> Iterato
         )
 
 
-def workers_here(name: str | None, workers: int | None) -> int:
+def _shared() -> int | None:
+    """Cores to share out among blocks; None where the user has said what libraries may use."""
+    return None if "OMP_NUM_THREADS" in os.environ else cores()
+
+
+def workers_here(name: str | None, workers: int | None, most: int | None = None) -> int:
     """How many blocks `open_cluster` would compute at the same time on this machine."""
     if name in (None, "local", "threads"):
-        return workers or cores()
+        return workers or min(cores(), most or cores())
     return 1
 
 

@@ -58,9 +58,28 @@ def threads(workers: int) -> Executor:
 
 
 def run_steps(
-    run: Run, execute: Executor, workers: int, *, listen: Listener = ignore, tries: int = 2
+    run: Run,
+    execute: Executor,
+    workers: int,
+    *,
+    cores: int | None = None,
+    listen: Listener = ignore,
+    tries: int = 2,
 ) -> None:
     """Do every step of a run that is not finished, in order.
+
+    Parameters
+    ----------
+    run
+        The run.
+    execute, workers
+        Who computes, and how many blocks at once.
+    cores
+        Cores that the workers share, so that few blocks use them all; None: leave them alone.
+    listen
+        Is told how it goes.
+    tries
+        How often a block is tried.
 
     Raises
     ------
@@ -73,14 +92,21 @@ def run_steps(
         if ledger.finished() is not None:
             listen(StageEnded(step.name, 0.0, skipped=True))
             continue
-        run_step(run, step, execute, workers, listen=listen, tries=tries)
+        run_step(run, step, execute, workers, cores=cores, listen=listen, tries=tries)
         facts = [record["facts"] for record in ledger.records(step.spec.grid)]
         ledger.finish(step.module.finish(step.spec, facts))
         listen(StageEnded(step.name, time.monotonic() - started))
 
 
 def run_step(
-    run: Run, step: Step, execute: Executor, workers: int, *, listen: Listener, tries: int
+    run: Run,
+    step: Step,
+    execute: Executor,
+    workers: int,
+    *,
+    cores: int | None = None,
+    listen: Listener,
+    tries: int,
 ) -> None:
     """Compute all blocks of a step that are not done."""
     prepare_step(run, step)
@@ -91,9 +117,9 @@ def run_step(
     pending = spread(pending)
     failed: dict[str, str] = {}
     for attempt in range(tries):
-        with closing(
-            execute(partial(work, run.url, step.name), batches(pending, workers))
-        ) as results:
+        share = cores and max(cores // max(min(workers, len(pending)), 1), 1)
+        task = partial(work, run.url, step.name, cores=share)
+        with closing(execute(task, batches(pending, workers))) as results:
             outcomes = _named(run, step, results)
             if attempt == 0 and not done:
                 outcomes = _unless_hopeless(step, outcomes)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from bigseg.cores import allow
 from bigseg.errors import BigsegError, SpecError
 from bigseg.grid import Block
 from bigseg.run.folder import Run, Step, open_run
@@ -41,8 +42,8 @@ Work = Callable[[Sequence[int]], list[Outcome]]
 """Computes the blocks of the given numbers."""
 
 
-def work(url: str, name: str, numbers: Sequence[int]) -> list[Outcome]:
-    """Compute blocks of a step of the run at `url`.
+def work(url: str, name: str, numbers: Sequence[int], *, cores: int | None = None) -> list[Outcome]:
+    """Compute blocks of a step of the run at `url`, each on so many cores.
 
     The next block is read while one is computed. A block that fails is recorded as such, and the
     others go on.
@@ -54,7 +55,7 @@ def work(url: str, name: str, numbers: Sequence[int]) -> list[Outcome]:
     done = {block.id for _, block in blocks if ledger.is_done(block.id)}
     outcomes = [Outcome(b.id, n, "skipped") for n, b in blocks if b.id in done]
     todo = [(n, b) for n, b in blocks if b.id not in done]
-    with ThreadPoolExecutor(1) as reader:
+    with allow(cores), ThreadPoolExecutor(1) as reader:
         ahead: Future[Any] | None = None
         for i, (number, block) in enumerate(todo):
             reading = ahead or reader.submit(_timed_read, step, block)

@@ -17,6 +17,7 @@ from bigseg import files
 from bigseg.core.instances import Criteria, Faces, compact, find_instances
 from bigseg.core.objects import Table, measure_objects
 from bigseg.core.quantise import BACKGROUND, LOGIT_STEPS
+from bigseg.core.targets import CUBES
 from bigseg.errors import SpecError
 from bigseg.grid import Block, Box, Grid, Index, grow, size, within
 from bigseg.io.scratch import create_scratch, scratch
@@ -41,6 +42,8 @@ class Spec(StageSpec):
     """Whether flow errors are computed."""
     min_size: int
     steps: int
+    spacing: tuple[float, float, float] = CUBES
+    """Voxel lengths along z, y, x, in those of x."""
 
     @property
     def grid(self) -> Grid:
@@ -48,7 +51,9 @@ class Spec(StageSpec):
 
     @property
     def criteria(self) -> Criteria:
-        return Criteria(self.cellprob_threshold, self.judge, self.min_size, self.steps)
+        return Criteria(
+            self.cellprob_threshold, self.judge, self.min_size, self.steps, self.spacing
+        )
 
 
 def opinions_url(run: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from bigseg.io.volume import Volume
 from bigseg.nets import weights
 from bigseg.stages.normalize import ranges
 from bigseg.types import Facts, Floats, StageSpec
+
+if TYPE_CHECKING:
+    from bigseg.nets.network import TorchNet
 
 Triple = tuple[float, float, float]
 
@@ -78,13 +81,24 @@ def predictions_url(run: str) -> str:
 
 
 def check(spec: Spec) -> None:
-    """Refuse weights that do not fit the channels."""
-    net = weights.load(spec.model, spec.digest)
-    if len(spec.channels) > net.channels:
+    """Refuse weights that do not fit the channels, or no network."""
+    model = weights.describe(spec.model)
+    if len(spec.channels) > model.channels:
         raise WeightsError(
-            f"Model '{spec.model}' takes {net.channels} channel(s), "
+            f"Model '{spec.model}' takes {model.channels} channel(s), "
             f"but {len(spec.channels)} are given: {spec.channels}."
         )
+    if spec.model not in weights.bundled():  # those are tested with the package
+        load(spec)
+
+
+def load(spec: Spec) -> TorchNet:
+    """The network, built once per process."""
+    # Imported here: PyTorch takes a second and 200 MB of every process, and only those that
+    # predict need it.
+    from bigseg.nets import network
+
+    return network.load(spec.model, spec.digest)
 
 
 def prepare(spec: Spec) -> None:
@@ -121,7 +135,7 @@ def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
     kept = int(np.prod([w.stop - w.start for w in block.write]))
     if data is None:
         return {"kept": kept, "computed": 0, "network_seconds": 0.0, "empty": True}
-    net = Counting(weights.load(spec.model, spec.digest))
+    net = Counting(load(spec))
     field = (
         predict_2d(spec, net, data, block) if spec.ndim == 2 else predict_3d(spec, net, data, block)
     )
@@ -153,7 +167,7 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
 class Counting:
     """A network that counts what it is asked for."""
 
-    def __init__(self, net: weights.TorchNet) -> None:
+    def __init__(self, net: TorchNet) -> None:
         self.net = net
         self.pixels = 0
         self.seconds = 0.0

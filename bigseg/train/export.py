@@ -10,7 +10,8 @@ import typer
 from torch import Tensor
 
 from bigseg.nets.cellpose_unet import CellposeUNet
-from bigseg.nets.weights import locate, read_state
+from bigseg.nets.network import read_state
+from bigseg.nets.weights import locate
 
 PUBLISHED_WIDTHS = (2, 32, 64, 128, 256)
 

@@ -93,3 +93,12 @@ def test_removed_objects_become_background_and_the_others_keep_their_id():
     kept = remove_objects(labels, np.array([False, True, False, False]))
     np.testing.assert_array_equal(kept, [[0, 0, 2], [3, 3, 0]])
     assert labels[0, 1] == 1
+
+
+def test_tall_voxels_do_not_make_an_object_bad() -> None:
+    z, y, x = np.ogrid[-4:5, -14:15, -14:15]
+    labels = ((3 * z) ** 2 + y**2 + x**2 <= 144).astype(np.uint32)
+    flows = flow_targets(labels, (3, 1, 1))
+    flows[0] /= 3  # in voxels per step
+    assert flow_errors(labels, flows, spacing=(3, 1, 1))[1] < 0.03
+    assert flow_errors(labels, flows)[1] > 0.06

@@ -113,3 +113,23 @@ def test_boxes_of_ids():
     volume[1, 3, 0] = 1
     expected = [[0] * 6, [1, 3, 0, 2, 4, 1], [0] * 6, [0, 1, 2, 1, 3, 5]]
     np.testing.assert_array_equal(object_boxes(volume), expected)
+
+
+def ellipsoid(tall: int) -> np.ndarray:
+    """A ball of radius 12 in space, in voxels `tall` times as high as wide."""
+    z, y, x = np.ogrid[-14:15, -14:15, -14:15]
+    ball = (z**2 + y**2 + x**2 <= 144).astype(np.uint32)
+    return ball[14 % tall :: tall]
+
+
+@pytest.mark.parametrize("tall", [2, 3])
+def test_flows_of_tall_voxels_are_those_of_space(tall: int) -> None:
+    expected = flow_targets(ellipsoid(1))[:, 14 % tall :: tall]
+    labels = ellipsoid(tall)
+    inner = labels > 0
+    inner[[0, -1]] = False
+    flows = flow_targets(labels, (tall, 1, 1))
+    wrong = flow_targets(labels)
+    error = ((flows - expected) ** 2).sum(0)[inner].mean()
+    assert error < 0.02
+    assert ((wrong - expected) ** 2).sum(0)[inner].mean() > 3 * error

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bigseg.errors import NotFound, WeightsError
-from bigseg.nets import weights
+from bigseg.nets import network, weights
 from bigseg.nets.cellpose_unet import CellposeUNet, widths_of
 
 NARROW = (2, 4, 8, 8, 8)
@@ -22,7 +22,7 @@ def saved(folder: Path, **changed: torch.Tensor) -> str:
 
 def test_a_saved_network_comes_back_and_runs(tmp_path: Path) -> None:
     url = saved(tmp_path)
-    net = weights.load(url, weights.digest(url))
+    net = network.load(url, weights.digest(url))
     assert net.module.widths == NARROW == widths_of(net.module.state_dict())
     outputs = net(np.zeros((1, 1, 16, 24), np.float32))
     assert outputs.shape == (1, 3, 16, 24)
@@ -32,24 +32,24 @@ def test_a_saved_network_comes_back_and_runs(tmp_path: Path) -> None:
 def test_a_wrong_shape_is_named(tmp_path: Path) -> None:
     url = saved(tmp_path, **{"output.2.bias": torch.zeros(7)})
     with pytest.raises(WeightsError, match=r"'output.2.bias' has shape \(7,\)"):
-        weights.build(weights.read_state(url), url)
+        network.build(network.read_state(url), url)
 
 
 def test_a_strange_key_is_named(tmp_path: Path) -> None:
     url = saved(tmp_path, strange=torch.zeros(1))
     with pytest.raises(WeightsError, match="holds the key 'strange'"):
-        weights.build(weights.read_state(url), url)
+        network.build(network.read_state(url), url)
 
 
 def test_what_is_no_file_of_weights_is_refused(tmp_path: Path) -> None:
     (tmp_path / "net.pt").write_bytes(b"no weights")
     with pytest.raises(WeightsError, match="is not a file of weights"):
-        weights.read_state(str(tmp_path / "net.pt"))
+        network.read_state(str(tmp_path / "net.pt"))
 
 
 def test_weights_that_change_under_a_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="has changed since the run was planned"):
-        weights.load(saved(tmp_path), "0" * 64)
+        network.load(saved(tmp_path), "0" * 64)
 
 
 def test_an_unknown_model_is_told_the_known_ones() -> None:

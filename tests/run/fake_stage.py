@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from bigseg import cores
 from bigseg.errors import ImageError
 from bigseg.grid import Block, Grid, Index
 from bigseg.types import Facts, StageSpec
@@ -69,7 +70,7 @@ def block(spec: Spec, block: Block, data: str) -> Facts:
     if spec.wait_for_next and block.index != spec.grid[len(spec.grid) - 1].index:
         wait_until_read(spec, spec.grid[spec.grid.number(block.index) + 1].id)
     time.sleep(spec.seconds)
-    return {"number": spec.grid.number(block.index)}
+    return {"number": spec.grid.number(block.index), "cores": cores.allowed()}
 
 
 def wait_until_read(spec: Spec, name: str) -> None:

@@ -25,6 +25,24 @@ def test_as_many_threads_as_cores_unless_told() -> None:
         assert cluster.workers == 3
 
 
+def test_no_more_workers_than_blocks_unless_told() -> None:
+    with open_cluster("threads", most=1) as cluster:
+        assert cluster.workers == 1
+    with open_cluster("threads", 3, most=1) as cluster:
+        assert cluster.workers == 3
+
+
+def test_who_says_how_many_threads_libraries_may_use_is_heeded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with open_cluster("serial") as cluster:
+        assert cluster.cores == cores()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with open_cluster("serial") as cluster:
+        assert cluster.cores is None
+
+
 def test_an_unknown_name() -> None:
     with (
         pytest.raises(SpecError, match="Cluster 'slrm' is unknown; use local, serial, threads"),

@@ -63,3 +63,11 @@ def test_no_tries_are_wasted_on_a_step_that_went_well(tmp_path: Path) -> None:
     run = plan(tmp_path, Spec(folder=str(tmp_path), shape=SHAPE))
     run_steps(run, serial, 1, tries=5)
     assert calls(tmp_path) == dict.fromkeys(IDS, 1)
+
+
+@pytest.mark.parametrize(("blocks", "share"), [(1, 8), (2, 4), (3, 2), (12, 2)])
+def test_few_blocks_share_all_cores(tmp_path: Path, blocks: int, share: int) -> None:
+    run = plan(tmp_path, Spec(folder=str(tmp_path), shape=(1, 1, 2, 2 * blocks)))
+    run_steps(run, serial, 4, cores=8)
+    records = Ledger.of(run, run.steps[0]).records(run.steps[0].spec.grid)
+    assert {record["facts"]["cores"] for record in records} == {share}

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from bigseg.nets.weights import digest, load
+from bigseg.nets.network import load
+from bigseg.nets.weights import digest
 from bigseg.train import loop
 from bigseg.train.data import Source
 from bigseg.train.loop import Settings, train

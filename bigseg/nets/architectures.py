@@ -1,0 +1,73 @@
+"""The published architectures: how a file of weights tells which one it is, and what it takes.
+
+Nothing here needs PyTorch, so that whoever plans a run does not have to load it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from bigseg.errors import WeightsError
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Shape of each tensor of a file."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A family of networks that one module of `bigseg.nets` builds."""
+
+    name: str
+    module: str
+    """Of `bigseg.nets`; its `build(shapes)` makes the network."""
+    tell: str
+    """Key that files of this family hold and others do not."""
+    channels: Callable[[Shapes], int]
+    """Most channels of an image."""
+    outputs: Callable[[Shapes], int]
+    """Output maps."""
+    tile: int | None = None
+    """Edge of the only tiles it takes, pixels; None: any multiple of 16."""
+
+
+ARCHITECTURES = (
+    Architecture(
+        "Cellpose-SAM",
+        "cellpose_sam",
+        "W2",
+        channels=lambda shapes: shapes["encoder.patch_embed.proj.weight"][1],
+        outputs=lambda shapes: shapes["out.weight"][0] // shapes["W2"][-1] ** 2,
+        tile=256,
+    ),
+    Architecture(
+        "Scellseg network",
+        "scellseg",
+        "extractor.downsample.down.res_down_0.conv.conv_0.2.weight",
+        channels=lambda s: s["extractor.downsample.down.res_down_0.conv.conv_0.2.weight"][1],
+        outputs=lambda shapes: shapes["tasker.base_conv.weight"][0],
+    ),
+    Architecture(
+        "Cellpose residual U-Net",
+        "cellpose_unet",
+        "downsample.down.res_down_0.conv.conv_0.2.weight",
+        channels=lambda s: s["downsample.down.res_down_0.conv.conv_0.2.weight"][1],
+        outputs=lambda shapes: shapes["output.2.weight"][0],
+    ),
+)
+
+
+def recognise(shapes: Shapes, url: str) -> Architecture:
+    """Architecture of a file of weights.
+
+    Raises
+    ------
+    WeightsError
+        If it is none of those known; the message lists them.
+    """
+    for architecture in ARCHITECTURES:
+        if architecture.tell in shapes:
+            return architecture
+    known = "; ".join(f"a {a.name} holds '{a.tell}'" for a in ARCHITECTURES)
+    first = next(iter(shapes), "no key at all")
+    raise WeightsError(f"{url} is no network that bigseg knows: it begins with '{first}'. {known}.")
