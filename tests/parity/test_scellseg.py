@@ -1,0 +1,108 @@
+"""The published Scellseg files, and the original network, against ours.
+
+`python benchmarks/scellseg_scores.py` fetches the source package that holds both; it is never
+installed. Without it these tests are skipped.
+"""
+
+import hashlib
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+
+from bigseg.nets.scellseg import ScellsegNet, build, published_keys
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "bench-env" / "scellseg" / "scellseg-0.1.8"
+MODELS = SOURCE / "scellseg" / "assets" / "pretrained_models"
+HASHES = {
+    "scellseg": "37bd9eb7805ea4389dd0eb9e3f5afca8889b42e22daaf8cc0478bd14d5bb24db",
+    "cellpose": "70885242cf9720cabd973fca8b014010e69609924b5f9fe007ae37198220b4e9",
+    "hover": "66253db62cb7f470a9652e0848984b6227eafb2813bf0c638ea0692df0ad40c9",
+}
+PLAIN = {"attn_on": False, "dense_on": False, "style_scale_on": False}
+OPTIONS = {
+    "scellseg": {"attn_on": True, "dense_on": True, "style_scale_on": True},
+    "cellpose": PLAIN,
+    "hover": PLAIN,
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not MODELS.is_dir(),
+        reason="no source of scellseg 0.1.8; python benchmarks/scellseg_scores.py fetches it",
+    ),
+]
+
+
+def published(name: str) -> dict[str, torch.Tensor]:
+    return torch.load(MODELS / name, map_location="cpu", weights_only=True)
+
+
+def ours(state: dict[str, torch.Tensor]) -> ScellsegNet:
+    """Our network, loaded strictly."""
+    kept = published_keys(state)
+    net = build({key: tuple(value.shape) for key, value in kept.items()}).eval()
+    net.load_state_dict(kept, strict=True)
+    return net
+
+
+def theirs(folder: Path, tile: torch.Tensor, cases: list[dict]) -> list[dict]:
+    torch.save({"tile": tile, "cases": cases}, folder / "given.pt")
+    script = ROOT / "tests" / "parity" / "original_scellseg.py"
+    command = [sys.executable, script, SOURCE, folder / "given.pt", folder / "result.pt"]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return torch.load(folder / "result.pt", weights_only=True)
+
+
+def distance(one: torch.Tensor, other: torch.Tensor) -> float:
+    return float((one - other).abs().max() / other.abs().max())
+
+
+@pytest.mark.parametrize("name", HASHES)
+def test_files_are_the_published_ones(name: str) -> None:
+    assert hashlib.sha256((MODELS / name).read_bytes()).hexdigest() == HASHES[name]
+
+
+def test_published_files_load_strictly_and_give_the_original_outputs(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    tile = torch.rand(2, 2, 224, 224)
+    cases = [
+        {
+            "widths": [2, 32, 64, 128, 256],
+            "outputs": 3,
+            "options": OPTIONS[name],
+            "state": published_keys(published(name)),
+        }
+        for name in HASHES
+    ]
+    for name, their in zip(HASHES, theirs(tmp_path, tile, cases), strict=True):
+        assert their["missing"] == their["unexpected"] == [], name
+        with torch.no_grad():
+            maps, style = ours(published(name)).forward_with_style(tile)
+        assert distance(maps, their["maps"]) < 1e-4, name
+        assert distance(style, their["style"]) < 1e-4, name
+
+
+def test_random_weights_go_both_ways_whatever_the_extensions(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    nets, cases = [], []
+    for gates, dense, hierarchical in product((True, False), repeat=3):
+        net = ScellsegNet(outputs=2, gates=gates, dense=dense, hierarchical=hierarchical).eval()
+        for name, value in net.state_dict().items():
+            if "running_var" in name:
+                value.uniform_(0.5, 2)
+        options = {"attn_on": gates, "dense_on": dense, "style_scale_on": hierarchical}
+        nets.append(net)
+        cases.append(
+            {"widths": net.widths, "outputs": 2, "options": options, "state": net.state_dict()}
+        )
+    tile = torch.rand(1, 2, 64, 96)
+    for net, their in zip(nets, theirs(tmp_path, tile, cases), strict=True):
+        assert their["missing"] == their["unexpected"] == []
+        with torch.no_grad():
+            assert distance(net(tile), their["maps"]) < 1e-4
