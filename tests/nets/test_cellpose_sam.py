@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from bigseg.errors import WeightsError
-from bigseg.nets.cellpose_sam import CellposeSam, Sizes, build, joined, resized, tile_by_tile
+from bigseg.nets.cellpose_sam import CellposeSam, Sizes, build
+from bigseg.nets.relative_attention import joined, resized, tile_by_tile
 
 TINY = Sizes(patch=4, tokens=4, width=16, hidden=24, head=8, neck=12, tables=(3, 7, 9))
 

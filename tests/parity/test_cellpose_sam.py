@@ -1,0 +1,94 @@
+"""Our Cellpose-SAM network against the original's, at full size, with random weights.
+
+Runs in the peer's own environment, which `benchmarks/peers.py` makes.
+"""
+
+import os
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+from bigseg.nets.cellpose_sam import CellposeSam, build
+
+ROOT = Path(__file__).resolve().parents[2]
+PEER = ROOT / "bench-env" / "bin" / "python"
+
+# Makes random weights, or reads ours; leaves them and the outputs for one tile in the folder.
+ORIGINAL = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from cellpose.vit import CPSAM
+
+folder, outputs, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+net = CPSAM(nout=outputs)
+if (folder / "ours.pt").exists():
+    net.load_model(folder / "ours.pt", torch.device("cpu"), strict=True)
+else:
+    torch.manual_seed(seed)
+    for name, value in net.named_parameters():
+        if "rel_pos" in name:
+            torch.nn.init.normal_(value, std=0.3)
+        elif "pos_embed" in name or name.endswith("qkv.weight"):
+            torch.nn.init.normal_(value, std=0.06)  # so that attention is far from even
+        elif value.requires_grad and value.ndim == 1:
+            torch.nn.init.normal_(value, mean=float(name.endswith("weight")), std=0.2)
+    net.save_model(folder / "theirs.pt")
+with torch.no_grad():
+    found = net.eval()(torch.from_numpy(np.load(folder / "tile.npy")))[0]
+np.save(folder / "found.npy", found.numpy())
+"""
+
+
+def original(folder: Path, *arguments: int) -> np.ndarray:
+    """Outputs of the original's network for the tile in `folder`."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    command = [str(PEER), "-c", ORIGINAL, str(folder), *map(str, arguments)]
+    ended = subprocess.run(command, env=kept, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    outputs: np.ndarray = np.load(folder / "found.npy")
+    return outputs
+
+
+def tile(channels: int) -> np.ndarray:
+    """A crop of the bundled image, and neighbouring crops as further channels."""
+    image = tifffile.imread(ROOT / "bigseg" / "samples" / "nuclei2d.tif").astype(np.float32)
+    low, high = np.percentile(image, (1, 99))
+    crops = [(image[300:556, 200 + 64 * c :][:, :256] - low) / (high - low) for c in range(3)]
+    return np.stack(crops[:channels])[None].astype(np.float32)
+
+
+def read(path: Path) -> CellposeSam:
+    state = torch.load(path, weights_only=True)
+    net = build({name: tuple(value.shape) for name, value in state.items()})
+    net.load_state_dict(state)
+    assert list(net.state_dict()) == list(state)
+    return net.eval()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not PEER.exists(), reason="python benchmarks/peers.py makes what it needs")
+@pytest.mark.parametrize(("outputs", "channels"), [(3, 3), (6, 1)])
+def test_outputs_and_files_are_those_of_the_original(
+    tmp_path: Path, outputs: int, channels: int
+) -> None:
+    np.save(tmp_path / "tile.npy", tile(channels))
+    theirs = original(tmp_path, outputs, channels)
+    net = read(tmp_path / "theirs.pt")
+    (tmp_path / "theirs.pt").unlink()  # over a gigabyte
+    with torch.inference_mode():
+        ours = net(torch.from_numpy(tile(channels))).numpy()
+    largest = np.abs(theirs).max((0, 2, 3))
+    difference = np.abs(ours - theirs).max((0, 2, 3)) / largest
+    print("largest relative difference of each map:", difference)  # noqa: T201
+    assert theirs.std((0, 2, 3)).min() > 0.05 * largest.max()
+    assert difference.max() < 1e-4
+    torch.save(net.state_dict(), tmp_path / "ours.pt")
+    again = original(tmp_path, outputs, channels)
+    (tmp_path / "ours.pt").unlink()
+    assert np.array_equal(again, theirs)
