@@ -26,11 +26,11 @@ import torch
 from cellpose.vit import CPSAM
 
 folder, outputs, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+torch.manual_seed(seed)
 net = CPSAM(nout=outputs)
 if (folder / "ours.pt").exists():
     net.load_model(folder / "ours.pt", torch.device("cpu"), strict=True)
 else:
-    torch.manual_seed(seed)
     for name, value in net.named_parameters():
         if "rel_pos" in name:
             torch.nn.init.normal_(value, std=0.3)
@@ -83,10 +83,9 @@ def test_outputs_and_files_are_those_of_the_original(
     (tmp_path / "theirs.pt").unlink()  # over a gigabyte
     with torch.inference_mode():
         ours = net(torch.from_numpy(tile(channels))).numpy()
-    largest = np.abs(theirs).max((0, 2, 3))
-    difference = np.abs(ours - theirs).max((0, 2, 3)) / largest
+    # In standard deviations of each map: an offset makes the differences no smaller.
+    difference = np.abs(ours - theirs).max((0, 2, 3)) / theirs.std((0, 2, 3))
     print("largest relative difference of each map:", difference)  # noqa: T201
-    assert theirs.std((0, 2, 3)).min() > 0.05 * largest.max()
     assert difference.max() < 1e-4
     torch.save(net.state_dict(), tmp_path / "ours.pt")
     again = original(tmp_path, outputs, channels)
