@@ -199,7 +199,7 @@ def _zip_header(file: BinaryIO, size: int) -> _Header:
         raise _Foreign("is a zip archive, but not one that torch.save wrote.")
     folder = described[0].removesuffix("data.pkl")
     with archive.open(described[0]) as described_file:
-        views = _state(Reader(described_file).load())  # type: ignore[arg-type]
+        views = _state(Reader(described_file).load())
     order = f"{folder}byteorder"
     big = order in entries and archive.read(order) == b"big"
 

@@ -9,9 +9,9 @@ writes (torch/_utils.py, torch/_tensor.py).
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 DTYPES = {
     "DoubleStorage": "float64",
@@ -90,31 +90,29 @@ def _call(function: Callable[..., object], _: object, arguments: Any, *__: objec
     return function(*arguments)
 
 
-def _meanings() -> dict[str, object]:
-    """Names that describe tensors, and what they mean here."""
-    return {
-        "collections.OrderedDict": Table,
-        "torch.Size": tuple,
-        "torch._utils._rebuild_tensor": _view,
-        "torch._utils._rebuild_tensor_v2": _view,
-        "torch._utils._rebuild_parameter": _first,
-        "torch._utils._rebuild_parameter_with_state": _first,
-        "torch._tensor._rebuild_from_type_v2": _call,
-    }
+MEANINGS: dict[str, object] = {
+    "collections.OrderedDict": Table,
+    "torch.Size": tuple,
+    "torch._utils._rebuild_tensor": _view,
+    "torch._utils._rebuild_tensor_v2": _view,
+    "torch._utils._rebuild_parameter": _first,
+    "torch._utils._rebuild_parameter_with_state": _first,
+    "torch._tensor._rebuild_from_type_v2": _call,
+}
+"""Names that describe tensors, and what they mean here."""
 
 
 class Reader(pickle.Unpickler):
     """Unpickler that knows tensors, and nothing else."""
 
-    def __init__(self, file: BinaryIO, meanings: Mapping[str, object] | None = None) -> None:
-        # latin1 reads what Python 2 wrote, text and raw numbers alike.
+    def __init__(self, file: IO[bytes]) -> None:
+        # latin1 reads whatever Python 2 wrote.
         super().__init__(file, encoding="latin1")
-        self.meanings = _meanings() if meanings is None else meanings
 
     def find_class(self, module: str, name: str) -> Any:
         """Look a name up among the meanings; never import it."""
         origin = f"{module}.{name}"
-        known = self.meanings.get(origin)
+        known = MEANINGS.get(origin)
         return type("Inert", (Inert,), {"origin": origin}) if known is None else known
 
     def persistent_load(self, pid: Any) -> Storage:
