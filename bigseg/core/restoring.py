@@ -15,9 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from bigseg.core.planes import Range, positions, resample
 from bigseg.core.tiles import STRIDE, TileFunction, Tiling, round_up, taper
@@ -148,6 +149,23 @@ def restore_planes(
     blended = _blend(net, framed, places, (row.edge, column.edge), batch)
     result = row.from_network(blended, 1, wanted[0])
     return column.from_network(result, 2, wanted[1])
+
+
+def to_image(values: Floats, low: float, high: float, dtype: DTypeLike) -> NDArray[Any]:
+    """Undo `intensity.rescale`: 0 becomes `low`, 1 becomes `high`, in a type of images.
+
+    Integers are rounded, and clipped to what the type holds.
+    """
+    kind = np.dtype(dtype)
+    wide = values.astype(np.float64) * (high - low) + low
+    if kind.kind == "f":
+        return wide.astype(kind)
+    if kind.kind == "b":
+        return np.asarray(wide >= 0.5)
+    limits = np.iinfo(kind)
+    # Doubles do not hold the largest 64-bit integers; the next smaller double is within range.
+    top = np.nextafter(float(limits.max), 0) if kind.itemsize == 8 else limits.max
+    return np.clip(np.rint(wide), limits.min, top).astype(kind)
 
 
 def _blend(

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigseg.core.restoring import Axis, Ranges, restore_planes, source
+from bigseg.core.intensity import rescale
+from bigseg.core.restoring import Axis, Ranges, restore_planes, source, to_image
 from bigseg.core.tiles import Tiling
 from bigseg.types import Floats
 
@@ -113,3 +114,21 @@ def test_tiles_cover_the_plane_and_overlap(length: int, scale: float) -> None:
     assert starts[0] <= -8
     assert starts[-1] + axis.edge >= axis.pixels + 8
     assert all(b - a <= axis.edge - 48 for a, b in pairwise(starts))
+
+
+@pytest.mark.parametrize(
+    "dtype", ["uint8", "uint16", "int16", "int64", "uint64", "float32", "bool"]
+)
+def test_values_return_to_the_scale_and_type_of_the_image(dtype: str) -> None:
+    values = np.array([[-9e18, 0, 0.5, 1, 9e18]], np.float32)
+    found = to_image(values, 0, 1 if dtype == "bool" else 100, dtype)
+    assert found.dtype == dtype
+    assert found[0, 1:4].tolist() == [0, 1, 1] if dtype == "bool" else [0, 50, 100]
+    if np.dtype(dtype).kind in "ui":
+        assert found[0, 0] == np.iinfo(dtype).min
+        assert found[0, 4] >= np.iinfo(dtype).max * 0.99
+
+
+def test_a_value_that_is_normalised_and_back_is_the_same() -> None:
+    given = np.arange(256, dtype=np.uint8)[None]
+    np.testing.assert_array_equal(to_image(rescale(given, 12, 207), 12, 207, np.uint8), given)
