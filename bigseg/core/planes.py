@@ -77,5 +77,8 @@ def resample(array: Floats, axis: int, at: NDArray[np.float64]) -> Floats:
     weight = (at - lower).astype(np.float32)
     weight = weight.reshape([-1 if a == axis else 1 for a in range(array.ndim)])
     result: Floats = np.take(array, lower, axis)
-    result += weight * (np.take(array, np.minimum(lower + 1, length - 1), axis) - result)
+    step = np.take(array, np.minimum(lower + 1, length - 1), axis)
+    step -= result
+    step *= weight
+    result += step
     return result

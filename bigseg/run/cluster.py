@@ -19,6 +19,13 @@ from bigseg.run.execute import Executor, serial, threads
 from bigseg.run.machine import cores, worker_memory
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+ALLOCATOR = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
+}
+"""Lets glibc give large arrays back when they are freed, and reuse the network's smaller ones, for
+which the system would need as long as the network itself. A worker stays a sixth smaller."""
 ANSWER = "10s"
 """How long a scheduler may take to answer."""
 
@@ -92,7 +99,7 @@ def _local(count: int) -> Iterator[Client]:
     share = str(max(cores() // count, 1))
     # Threads that wait for others sleep. By default they spin, and on a busy machine, where those
     # others do not run, that made the network seven times slower.
-    environment = dict.fromkeys(THREADS, share) | {"OMP_WAIT_POLICY": "passive"}
+    environment = dict.fromkeys(THREADS, share) | ALLOCATOR | {"OMP_WAIT_POLICY": "passive"}
     config = {**CONFIG, "distributed.nanny.pre-spawn-environ": environment}
     with dask_library.config.set(config):
         with _deaf():
