@@ -7,14 +7,16 @@ import re
 import time
 import urllib.request
 from base64 import b64decode
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from email.message import Message
-from http.client import HTTPException
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 from urllib.error import HTTPError
 
+from bigseg import files
 from bigseg.errors import NotFound, WeightsError
 from bigseg.files import Unreachable
 
@@ -62,7 +64,7 @@ def download(url: str, part: Path, facts: Facts, progress: Progress, patience: P
         If what arrived is not what it should be; the part is deleted.
     """
     failures = 0
-    while True:
+    while facts.bytes is None or _size(part) != facts.bytes:
         before = _size(part)
         try:
             facts = _go_on(url, part, facts, progress, patience.timeout)
@@ -76,8 +78,8 @@ def download(url: str, part: Path, facts: Facts, progress: Progress, patience: P
                     f"{url} cannot be had: the server says {error.code} {error.reason}."
                 ) from error
             reason = f"{error.code} {error.reason}"
-        except (OSError, HTTPException) as error:
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
+        except _Broken as error:
+            reason = str(error)
         failures = 0 if _size(part) > before else failures + 1
         if failures >= TRIES:
             raise Unreachable(
@@ -86,50 +88,67 @@ def download(url: str, part: Path, facts: Facts, progress: Progress, patience: P
             )
         time.sleep(patience.pause * 2 ** max(failures - 1, 0))
     try:
-        return verify(part, facts, url)
+        return verify(str(part), facts, url)
     except WeightsError:
         part.unlink(missing_ok=True)
         raise
 
 
+class _Broken(Exception):
+    """The connection failed, which may pass."""
+
+
+@contextmanager
+def _connection() -> Iterator[None]:
+    """Tell errors of the connection from those of the disk, which a new attempt does not mend."""
+    try:
+        yield
+    except HTTPError:
+        raise
+    except (OSError, HTTPException) as error:
+        raise _Broken(str(getattr(error, "reason", error)) or type(error).__name__) from error
+
+
 def _go_on(url: str, part: Path, facts: Facts, progress: Progress, timeout: float) -> Facts:
-    """Ask for what is missing and append it; raise OSError if the answer ends too early."""
-    start = _size(part) if part.exists() else 0
+    """Ask for what is missing and append it; return what is known of the file now."""
+    start = _size(part)
     headers = {"User-Agent": "bigseg", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     redirects = _Redirects()
-    opener = urllib.request.build_opener(redirects)
-    with opener.open(urllib.request.Request(url, headers=headers), timeout=timeout) as answer:
-        stated = _stated(answer.headers, redirects.seen)
+    request = urllib.request.Request(url, headers=headers)
+    with _connection():
+        answer = urllib.request.build_opener(redirects).open(request, timeout=timeout)
+    with answer:
         total, begin = _extent(answer.headers, answer.status)
         if "text/html" in (answer.headers.get("Content-Type") or ""):
             raise WeightsError(f"{url} is a web page, not weights.")
         if facts.bytes is not None and total is not None and total != facts.bytes:
             raise WeightsError(f"{url} has {total:,} bytes, and {facts.bytes:,} are published.")
-        facts = replace(
-            facts,
-            bytes=facts.bytes if total is None else total,
-            sha256=facts.sha256 or stated.sha256,
-            md5=facts.md5 or stated.md5,
-        )
+        stated = _stated(answer.headers, redirects.seen)
+        facts = Facts(total or facts.bytes, facts.sha256 or stated.sha256, facts.md5 or stated.md5)
         if start and (begin != start or not facts.can_verify):
             part.unlink(missing_ok=True)
             if begin:
-                raise ConnectionError("the download begins anew")
+                raise _Broken("the download begins anew")
         _append(answer, part, facts.bytes, progress)
     return facts
 
 
-def _append(answer: IO[bytes], part: Path, total: int | None, progress: Progress) -> None:
+def _append(answer: HTTPResponse, part: Path, total: int | None, progress: Progress) -> None:
     with part.open("ab") as file:
         done = file.tell()
-        while chunk := answer.read(CHUNK):
+        while True:
+            with _connection():
+                # As it comes: of what waits to be a whole chunk, a stall would lose all.
+                chunk = answer.read1(CHUNK)
+            if not chunk:
+                break
             file.write(chunk)
             done += len(chunk)
             progress(done, total)
     if total is not None and done < total:
-        raise ConnectionError(f"the connection ended after {done:,} of {total:,} bytes")
+        raise _Broken(f"the connection ended after {done:,} of {total:,} bytes")
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
@@ -169,29 +188,31 @@ def _extent(headers: Message, status: int) -> tuple[int | None, int]:
     if status == 206:
         found = re.match(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range") or "")
         if found is None:
-            raise ConnectionError("the server does not say which part it sends")
+            raise _Broken("the server does not say which part it sends")
         return (None if found[2] == "*" else int(found[2])), int(found[1])
     length = headers.get("Content-Length")
     return (None if length is None else int(length)), 0
 
 
-def verify(path: Path, facts: Facts, called: str) -> str:
-    """SHA-256 of a local file that is what is known of it.
+def verify(place: str, facts: Facts, called: str) -> str:
+    """SHA-256 of the file at a path or URL, which is what is known of it.
 
     Raises
     ------
     WeightsError
         If it is not; the message says in what.
     """
-    size = _size(path)
-    if facts.bytes is not None and size != facts.bytes:
-        raise WeightsError(f"{called} has {size:,} bytes, and {facts.bytes:,} are published.")
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     hashes = [sha256] if facts.md5 is None else [sha256, md5]
-    with path.open("rb") as file:
+    size = 0
+    fs, path = files.filesystem(place)
+    with fs.open(path, "rb") as file:
         while chunk := file.read(CHUNK):
+            size += len(chunk)
             for one in hashes:
                 one.update(chunk)
+    if facts.bytes is not None and size != facts.bytes:
+        raise WeightsError(f"{called} has {size:,} bytes, and {facts.bytes:,} are published.")
     for name, known, found in (("SHA-256", facts.sha256, sha256), ("MD5", facts.md5, md5)):
         if known is not None and found.hexdigest() != known:
             raise WeightsError(

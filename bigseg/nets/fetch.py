@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import tarfile
@@ -86,8 +87,8 @@ def fetch(
     with _part(name) as part:
         try:
             sha256 = _bring(model, given, part, progress, patience or Patience())
-            _check_content(model, part, origin)
-            _record(model, sha256, part, origin)
+            _check_content(model, str(part), origin)
+            _record(model, sha256, part.stat().st_size, origin)
         except WeightsError:
             part.unlink(missing_ok=True)  # nothing to go on from
             raise
@@ -124,7 +125,7 @@ def _bring(
         _copy(model, given, part)
     elif model.archive is not None:
         _take_from_archive(model, _download_archive(model.archive, progress, patience), part)
-    return verify(part, facts, given or model.origin)
+    return verify(str(part), facts, given or model.origin)
 
 
 def sidecar(name: str) -> str:
@@ -135,14 +136,13 @@ def sidecar(name: str) -> str:
 def _already(model: Published, url: str) -> Fetched:
     """Say what lies in the cache; a file that somebody copied there is verified and recorded."""
     known = recorded(model.name)
-    if known is None and files.is_local(url):
-        path = files.local_path(url)
-        sha256 = verify(path, Facts(model.bytes, model.sha256), url)
-        _check_content(model, path, url)
-        _record(model, sha256, path, url)
-        known = sha256, path.stat().st_size
-    sha256, size = known or ("", 0)
-    return Fetched(model.name, url, size, sha256, new=False)
+    if known is None:
+        sha256 = verify(url, Facts(model.bytes, model.sha256), url)
+        _check_content(model, url, url)
+        fs, path = files.filesystem(url)
+        known = sha256, int(fs.size(path))
+        _record(model, *known, url)
+    return Fetched(model.name, url, known[1], known[0], new=False)
 
 
 def recorded(name: str) -> tuple[str, int] | None:
@@ -154,9 +154,9 @@ def recorded(name: str) -> tuple[str, int] | None:
     return str(record["sha256"]), int(record["bytes"])
 
 
-def _record(model: Published, sha256: str, path: Path, origin: str) -> None:
+def _record(model: Published, sha256: str, size: int, origin: str) -> None:
     """Remember what was fetched, so that another file under the same address is noticed later."""
-    size, before = path.stat().st_size, recorded(model.name)
+    before = recorded(model.name)
     if before == (sha256, size):
         return
     if before is not None:
@@ -203,7 +203,10 @@ def _part_name(name: str, process: int) -> str:
 
 def _abandoned(part: Path) -> bool:
     """Whether the process that wrote a part is no longer at it."""
-    *_, host, process, _, _ = part.name.split(".")
+    found = re.search(r"\.([^.]+)\.(\d+)\.[0-9a-f]{8}\.part$", part.name)
+    if found is None:  # not of this module
+        return False
+    host, process = found.groups()
     ours = host == socket.gethostname().replace(".", "-")
     if int(process) == NOBODY or (ours and not psutil.pid_exists(int(process))):
         return True
@@ -283,10 +286,10 @@ def _take_from_archive(model: Published, archive: str, part: Path) -> None:
     raise NotFound(f"{archive} holds no {inside}.")
 
 
-def _check_content(model: Published, part: Path, origin: str) -> None:
+def _check_content(model: Published, place: str, origin: str) -> None:
     """Make sure that a file without a published checksum is at least of the right kind."""
     read = read_size_model if model.architecture == SIZER else read_shapes
     try:
-        read(str(part))
+        read(place)
     except WeightsError as error:
-        raise WeightsError(str(error).replace(str(part), origin)) from error
+        raise WeightsError(str(error).replace(place, origin)) from error
