@@ -221,14 +221,14 @@ def _publish(part: Path, url: str) -> bool:
         part.replace(files.local_path(url))
         return True
     fs, remote = files.filesystem(url)
+    first = True
     try:
         fs.put_file(str(part), remote, mode="create")
     except FileExistsError:
-        return False
-    finally:
-        fs.invalidate_cache(remote)
+        first = False
+    fs.invalidate_cache(remote)
     part.unlink(missing_ok=True)
-    return True
+    return first
 
 
 def _copy(model: Published, given: str, part: Path) -> None:

@@ -29,6 +29,7 @@ from bigseg.nets.catalogue import cached
 from bigseg.nets.download import Patience
 from bigseg.nets.fetch import Fetched, fetch, sidecar
 from bigseg.nets.published import PUBLISHED, Archive, Published
+from bigseg.nets.tensors import read_shapes
 
 HASTE = Patience(timeout=0.5, pause=0.01)
 
@@ -417,7 +418,7 @@ def test_the_cache_may_be_a_bucket(
 
 
 def test_the_first_to_reach_the_bucket_wins(
-    server: Server, publish: Publish, monkeypatch: pytest.MonkeyPatch
+    publish: Publish, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     publish()
     monkeypatch.setenv("BIGSEG_MODELS", "memory://lab-race/models")
@@ -425,6 +426,43 @@ def test_the_first_to_reach_the_bucket_wins(
     monkeypatch.setattr(module, "_check_content", lambda *_: files.put(url, CONTENT))
     assert not get().new
     assert files.get(url) == CONTENT
+    assert list((tmp_path / "cache" / "bigseg" / "models").iterdir()) == []
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket of an S3 server on this machine."""
+    server_module = pytest.importorskip("moto.server")
+    pytest.importorskip("s3fs")
+    import boto3
+
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="lab")
+    client.close()
+    yield "s3://lab/models"
+    server.stop()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+
+
+def test_a_model_in_an_s3_bucket_is_never_replaced(
+    publish: Publish, bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    publish()
+    monkeypatch.setenv("BIGSEG_MODELS", bucket)
+    assert get().new
+    assert not get().new
+    late = tmp_path / "late.part"
+    late.write_bytes(b"what a slower process brings")
+    assert not module._publish(late, f"{bucket}/cyto3")
+    assert files.get(f"{bucket}/cyto3") == CONTENT
+    assert not late.exists()
+    assert read_shapes(f"{bucket}/cyto3") == {"x": (300_000,)}
 
 
 def test_a_cache_that_cannot_be_written_is_refused_before_the_download(
