@@ -113,15 +113,18 @@ def tile_by_tile(qkv: Tensor, high: Tensor, wide: Tensor) -> Tensor:
     (n, t, heads · head)
     """
     high, wide = high.float(), wide.float()
+    t, tokens = qkv.shape[1], len(high)
+    # One buffer for all masks: fresh memory for each would cost as much as filling it.
+    buffer = None if torch.is_grad_enabled() else high.new_empty(1, t, tokens, tokens)
     tiles = []
     for tile in qkv:
         heads = []
         for one in tile.unbind(2):  # (t, 3, head)
             q, k, v = one.float().permute(1, 0, 2)[:, None]  # (1, t, head) each
             rows, columns = biases(q, high, wide)
-            mask = (rows[..., :, None] + columns[..., None, :]).flatten(2)  # (1, t, t)
+            mask = torch.add(rows[..., :, None], columns[..., None, :], out=buffer)
             found = functional.scaled_dot_product_attention(
-                q[None], k[None], v[None], attn_mask=mask[None]
+                q[None], k[None], v[None], attn_mask=mask.view(1, 1, t, t)
             )
             heads.append(found[0, 0])
         tiles.append(torch.cat(heads, 1).to(qkv.dtype))

@@ -47,12 +47,14 @@ def direct(qkv: Tensor, high: Tensor, wide: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("attend", [tile_by_tile, joined])
 @pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.bfloat16, 0.03)])
-def test_both_ways_to_attend_follow_the_formula(attend, dtype, error):  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("training", [False, True])
+def test_both_ways_to_attend_follow_the_formula(attend, dtype, error, training):  # type: ignore[no-untyped-def]
     torch.manual_seed(0)
     qkv = torch.randn(2, 9, 3, 2, 8).to(dtype)
     high, wide = torch.randn(2, 3, 3, 8).to(dtype)
     expected = direct(qkv, high, wide)
-    found = attend(qkv, high, wide)
+    with torch.set_grad_enabled(training):
+        found = attend(qkv, high, wide)
     assert found.dtype == dtype
     assert (found.double() - expected).abs().max() < error * expected.abs().max()
 
