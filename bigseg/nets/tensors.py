@@ -51,9 +51,6 @@ SAFETENSORS = {
 }
 """Elements of safetensors that numpy has or can widen."""
 
-LONGEST_HEADER = 100_000_000
-"""Bytes; the safetensors format allows no more."""
-
 
 class _Foreign(Exception):
     """Why a file is not one of weights; the caller knows its name."""
@@ -159,7 +156,7 @@ def _header(file: BinaryIO) -> _Header:
         raise _Foreign("only points to a file in Git LFS; fetch that file with 'git lfs pull'.")
     if len(begin) > 8 and begin[8:9] == b"{":
         return _safetensors_header(file, size)
-    what = "is empty" if not size else "is not a file of weights"
+    what = "is not a file of weights" if size else "is empty"
     raise _Foreign(f"{what}; expected safetensors, or a state dict saved by torch.save.")
 
 
@@ -167,7 +164,7 @@ def _safetensors_header(file: BinaryIO, size: int) -> _Header:
     """8 bytes: length n of the header; n bytes: JSON; then the numbers."""
     file.seek(0)
     length = int.from_bytes(file.read(8), "little")
-    if length > min(LONGEST_HEADER, size - 8):
+    if length > size - 8:
         raise _Foreign(_truncated(size, 8 + length))
     entries = json.loads(file.read(length))
     entries.pop("__metadata__", None)
@@ -238,7 +235,10 @@ def _state(content: object) -> dict[str, View]:
 def _views(content: object) -> dict[str, View]:
     if not isinstance(content, dict):
         return {}
-    return {name: value for name, value in content.items() if isinstance(value, View)}
+    found = {str(name): value for name, value in content.items() if isinstance(value, View)}
+    if all(name.startswith("module.") for name in found):  # saved from inside DataParallel
+        return {name.removeprefix("module."): value for name, value in found.items()}
+    return found
 
 
 def _reader(file: BinaryIO) -> Callable[[int, int], Array]:

@@ -140,6 +140,12 @@ def test_the_state_dict_of_a_training_checkpoint_is_found(tmp_path: Path, key: s
     assert same(read_tensors(str(tmp_path / "net.pt")), state())
 
 
+def test_names_from_inside_data_parallel_are_those_of_the_network(tmp_path: Path) -> None:
+    net = torch.nn.Linear(2, 3)
+    torch.save(torch.nn.DataParallel(net).state_dict(), tmp_path / "net.pt")
+    assert same(read_tensors(str(tmp_path / "net.pt")), net.state_dict())
+
+
 class Canary:
     """Makes a file when it is unpickled by anything that runs what a pickle names."""
 
