@@ -105,7 +105,7 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.patch_embed(x).permute(0, 2, 3, 1) + self.pos_embed  # (n, tokens, tokens, width)
         grid = x.shape
-        x = x.flatten(1, 2)
+        x = x.flatten(1, 2).contiguous()  # else every sum below would mix two layouts
         for block in self.blocks:
             x = block(x)
         result: Tensor = self.neck(x.view(grid).permute(0, 3, 1, 2))
