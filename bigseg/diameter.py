@@ -212,7 +212,7 @@ class _Ruler:
         """Diameter without a size model; None if no trial finds anything."""
         best, score = None, 0.0
         for trial in TRIALS:
-            found = self.measure(trial * self.known.usual_diameter)
+            found = self.measure(trial * (self.known.usual_diameter or weights.DIAMETER))
             if len(found.good) >= ENOUGH and found.share >= SENSIBLE:
                 return float(np.median(found.good))
             if len(found.good) * found.share > score:
@@ -233,7 +233,7 @@ class _Ruler:
 
         Those that the sample cuts are left out: nobody knows how large they are.
         """
-        scale = self.known.diameter / diameter
+        scale = self.known.diameter / diameter if self.known.diameter else 1.0
         # What is enlarged shows many objects in few voxels; more would only take longer.
         shown = _resized(_centre(sample, max(int(EDGE / scale), STRIDE)), scale, scale)
         tile = self.known.tile

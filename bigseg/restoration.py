@@ -14,6 +14,8 @@ from bigseg.errors import ImageError, OutputExists, SpecError
 from bigseg.events import Listener, ignore
 from bigseg.grid import size
 from bigseg.io.volume import Volume
+from bigseg.nets.published import PUBLISHED
+from bigseg.nets.weights import bundled
 from bigseg.pipeline import Interrupted
 from bigseg.plan import Step
 from bigseg.restoration_plan import RestoreSpec, parse, plan_restore
@@ -190,7 +192,8 @@ def _restored(planned: list[Step]) -> stage.Spec:
 def _absolute(spec: RestoreSpec, run: str | None) -> tuple[RestoreSpec, str]:
     """Give all URLs a form that workers understand."""
     places = {"image": files.absolute(spec.image), "output": files.absolute(spec.output)}
-    if files.exists(spec.model):
+    named = spec.model in bundled() or spec.model in PUBLISHED
+    if not named and files.exists(spec.model):
         places["model"] = files.absolute(spec.model)
     spec = spec.model_copy(update=places)
     return spec, files.absolute(run or spec.run)

@@ -51,7 +51,7 @@ class RestoreSpec(BaseModel):
     percentiles: tuple[float, float] = (1.0, 99.0)
     """Percentiles of the image that become 0 and 1 for the network."""
     normalize_per: Per = "image"
-    """One intensity range for all frames of a channel, or one for each frame."""
+    """One intensity range for all of a channel, or one for each frame, or for each plane."""
 
     @field_validator("percentiles")
     @classmethod
@@ -108,13 +108,14 @@ def plan_restore(spec: RestoreSpec, run: str) -> list[Step]:
     plane = plan_plane(spec, volume)
     t, count, z, y, x = volume.shape
     channels = tuple(volume.image.channel(c) for c in spec.channels or range(count))
+    counted = reading_block(volume)
     histograms = normalize.Spec(
         run=run,
         image=spec.image,
         level=spec.level,
         channels=channels,
         shape=(t, z, y, x),
-        block=reading_block(volume),
+        block=(1, 1, *counted[2:]) if spec.normalize_per == "plane" else counted,
         dtype=volume.dtype.str,
         percentiles=spec.percentiles,
         per=spec.normalize_per,

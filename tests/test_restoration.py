@@ -144,6 +144,24 @@ def test_values_keep_the_scale_of_the_image(image: str, model: str, tmp_path: Pa
         np.testing.assert_allclose(scaled[:, c], expected, atol=0.51)
 
 
+@pytest.mark.parametrize("per", ["frame", "plane"])
+def test_frames_and_planes_may_have_ranges_of_their_own(
+    model: str, tmp_path: Path, per: str
+) -> None:
+    brightness = np.array([1, 3])[:, None, None, None, None] * np.array([1, 2])[:, None, None]
+    data = (voxels() * brightness).astype(np.uint16)
+    image, out = make_image(str(tmp_path / "image.zarr"), data), str(tmp_path / "out.zarr")
+    run_restore(image, out, model=model, channels=(0,), normalize_per=per, values="network")
+    found, net = pixels(out), restorer.load(model, weights.digest(model))
+    plane = open_run(f"{out}.bigseg").step("restore").spec.plane
+    for t, z in np.ndindex(2, 2):
+        ranged = data[t, 0, z] if per == "plane" else data[t, 0]
+        low, high = np.percentile(ranged, (1, 99))
+        scaled = ((data[t, 0, z] - low) / (high - low)).astype(np.float32)[None]
+        expected = restore_planes(net, scaled, plane.axes, ((0, 90), (0, 110)))[0]
+        np.testing.assert_allclose(found[t, 0, z], expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("version", ["0.4", "0.5"])
 def test_an_upsampling_model_makes_a_finer_grid(tmp_path: Path, version: str) -> None:
     image = make_image(str(tmp_path / "image.zarr"), voxels(), version)
@@ -175,7 +193,7 @@ def test_objects_as_large_as_in_training_are_not_enlarged(image: str, tmp_path: 
     )
 
 
-@pytest.mark.parametrize("cluster", ["threads", "local"])
+@pytest.mark.parametrize("cluster", ["threads", pytest.param("local", marks=pytest.mark.slow)])
 def test_any_executor_gives_the_same(image: str, model: str, tmp_path: Path, cluster: str) -> None:
     for name in ("serial", cluster):
         run_restore(image, str(tmp_path / name), model=model, cluster=name, workers=2)
@@ -244,7 +262,7 @@ def test_a_run_that_segments_is_not_taken_over(image: str, model: str, tmp_path:
         ({"percentiles": (99, 1)}, SpecError, "'percentiles' is .* must rise"),
         ({"level": 7}, NotFound, "level 7"),
         ({"model": "nuclei"}, WeightsError, r"cannot restore: it makes 3 map\(s\) of 2 channel"),
-        ({"model": "denoise"}, NotFound, "Model 'denoise' is neither"),
+        ({"model": "denoise"}, NotFound, "Model 'denoise' is neither .* denoise_"),
         ({"enlarge": True}, SpecError, r"enlarges the image until .* give it with --diameter"),
         ({"cluster": "cloud"}, SpecError, "Cluster 'cloud' is unknown"),
     ],

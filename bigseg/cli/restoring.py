@@ -104,8 +104,8 @@ def restore(
     normalize_per: Annotated[
         str | None,
         typer.Option(
-            metavar="image|frame",
-            help="One intensity range for all frames of the image, or one for each.",
+            metavar="image|frame|plane",
+            help="One intensity range for all of the image, or one for each frame or plane.",
             show_default="image",
             rich_help_panel=VOXELS,
         ),

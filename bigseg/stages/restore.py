@@ -8,7 +8,7 @@ on the scale of the image: what was percentile 1 stays where it was, and so does
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -164,15 +164,31 @@ def source_box(plane: Plane, wanted: Box) -> Box:
 def block(spec: Spec, block: Block, data: NDArray[Any]) -> Facts:
     """Restore one block and write it."""
     started = time.perf_counter()
-    found = ranges(spec.run)
-    frame = found[block.index[0] if len(found) > 1 else 0]
     plan = restored_image(spec)
     target = Volume(plan, 0)
-    for number, (channel, limits) in enumerate(zip(data, frame, strict=True)):
-        restored = restore(spec.plane, rescale(channel, *limits)[None], block.write)[0]
-        values = to_image(restored, *limits, plan.dtype) if spec.as_stored else restored
+    for number, channel in enumerate(data):
+        parts = list(_limits(spec, block.write, number))
+        scaled = np.concatenate([rescale(channel[planes], *limits) for planes, limits in parts])
+        restored = restore(spec.plane, scaled[None], block.write)[0]
+        values: NDArray[Any] = restored
+        if spec.as_stored:
+            values = np.concatenate(
+                [to_image(restored[planes], *limits, plan.dtype) for planes, limits in parts]
+            )
         target.write(block.write, values[None], number)
     return {"restore_seconds": round(time.perf_counter() - started, 4)}
+
+
+def _limits(spec: Spec, box: Box, channel: int) -> Iterator[tuple[slice, tuple[float, float]]]:
+    """Planes of a box that share an intensity range, and the range."""
+    found, (frames, depth) = ranges(spec.run), spec.shape[:2]
+    t, z = box[0].start, box[1]
+    if len(found) <= frames:
+        yield slice(None), found[t if len(found) > 1 else 0][channel]
+        return
+    for plane in range(z.start, z.stop):
+        here = plane - z.start
+        yield slice(here, here + 1), found[t * depth + plane][channel]
 
 
 def restore(plane: Plane, data: Floats, wanted: Box) -> Floats:
