@@ -1,7 +1,8 @@
-"""The published Scellseg files, and the original network, against ours.
+"""The published Scellseg files, network and decoders against ours.
 
-`python benchmarks/scellseg_scores.py` fetches the source package that holds both; it is never
-installed. Without it these tests are skipped.
+`python benchmarks/scellseg_scores.py --peer` fetches the source package that holds them, and makes
+the environment that its functions need; the package is never installed. Without them these tests
+are skipped.
 """
 
 import hashlib
@@ -10,9 +11,14 @@ import sys
 from itertools import product
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 
+from bigseg.core.class_targets import border_targets, hover_targets
+from bigseg.core.decode.borders import labels_from_borders, margins
+from bigseg.core.decode.hover import labels_from_hover
 from bigseg.nets.scellseg import ScellsegNet, build, published_keys
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +29,7 @@ HASHES = {
     "cellpose": "70885242cf9720cabd973fca8b014010e69609924b5f9fe007ae37198220b4e9",
     "hover": "66253db62cb7f470a9652e0848984b6227eafb2813bf0c638ea0692df0ad40c9",
 }
+PEER = ROOT / "bench-env" / "cellpose3" / "bin" / "python"
 PLAIN = {"attn_on": False, "dense_on": False, "style_scale_on": False}
 OPTIONS = {
     "scellseg": {"attn_on": True, "dense_on": True, "style_scale_on": True},
@@ -106,3 +113,48 @@ def test_random_weights_go_both_ways_whatever_the_extensions(tmp_path: Path) -> 
         assert their["missing"] == their["unexpected"] == []
         with torch.no_grad():
             assert distance(net(tile), their["maps"]) < 1e-4
+
+
+def smooth(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Noise with blobs about as large as objects."""
+    coarse = random.normal(size=(shape[0], *(n // 8 for n in shape[1:])))
+    return np.kron(coarse, np.ones((1, 8, 8))) + random.normal(0, 0.3, shape)
+
+
+@pytest.mark.skipif(
+    not PEER.exists(), reason="no environment; benchmarks/scellseg_scores.py --peer makes it"
+)
+def test_decoders_and_targets_are_the_published_ones_where_parity_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    random = np.random.default_rng(0)
+    labels = tifffile.imread(ROOT / "bigseg" / "samples" / "nuclei2d_truth.tif")[:512, :512]
+    labels = labels.astype(np.int32)
+    maps = hover_targets(labels.astype(np.uint32), parity=True)
+    maps = (5 * maps + random.normal(0, 1, maps.shape)).astype(np.float32)
+    logits = (np.where(labels > 0, 3, -3) + random.normal(0, 2, labels.shape)).astype(np.float32)
+    classes = smooth(random, (3, *labels.shape)).astype(np.float32)
+    np.savez(
+        tmp_path / "given.npz",
+        hover=np.moveaxis(np.concatenate([maps, logits[None]]), 0, -1),
+        size=15,
+        classes=np.moveaxis(classes, 0, -1),
+        thresholds=[0.5, 0.2],
+        labels=labels,
+    )
+    script = ROOT / "benchmarks" / "peer_scellseg.py"
+    command = [PEER, script, "decode", SOURCE, tmp_path / "given.npz", tmp_path / "result.npz"]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    their = np.load(tmp_path / "result.npz")
+
+    found = labels_from_hover(maps / 5, logits, parity=True)
+    assert found.max() > 100
+    np.testing.assert_array_equal(found, their["hover"])
+    found = labels_from_borders(
+        margins(classes), cell_threshold=0.5, border_threshold=0.2, parity=True
+    )
+    assert found.max() > 100
+    np.testing.assert_array_equal(found, their["classes"])
+    ours = hover_targets(labels.astype(np.uint32), parity=True)
+    np.testing.assert_allclose(ours, their["hover_targets"], atol=1e-6)
+    np.testing.assert_array_equal(border_targets(labels.astype(np.uint32)), their["class_targets"])

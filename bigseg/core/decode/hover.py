@@ -23,7 +23,7 @@ from bigseg.types import Floats
 SMOOTHING = 0.075
 """Standard deviation of the derivative, in diameters: that of the published 21-pixel filter, which
 is meant for objects of 30 pixels."""
-FALL = 0.5
+FALL = 0.25
 """Fall of a map over one diameter from which on a pixel is border. Within a round object a map
 rises by 2, between two objects it falls by 10."""
 PUBLISHED = 0.6
