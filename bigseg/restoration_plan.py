@@ -18,7 +18,7 @@ from bigseg.spec import Per
 from bigseg.stages import image_publish, image_pyramid, normalize, restore
 
 TILE, MARGIN = 512, 24
-LONGEST_BLOCK = 2048
+LONGEST_BLOCK = 4096
 """Voxels along y and x: the wider blocks are, the fewer tiles are computed twice."""
 BLOCK_VOXELS = 1 << 25
 SMALLEST_DIAMETER = 3.0

@@ -52,15 +52,27 @@ class Axis:
 
     @property
     def edge(self) -> int:
-        """Length of each tile, pixels."""
-        return self.tiling.tile if self.tiling.fixed else min(self.padded, self.tiling.tile)
+        """Length of each tile, pixels: equal ones, no longer than they must be."""
+        if self.tiling.fixed:
+            return self.tiling.tile
+        if self.padded <= self.tiling.tile:
+            return self.padded
+        margins = 2 * self.tiling.margin
+        core = round_up((self.padded - margins) / self._count)
+        return min(core + round_up(margins), self.tiling.tile)
 
     @property
     def starts(self) -> list[int]:
         """First pixel of each tile; negative where it begins in the frame."""
-        count = max(ceil((self.padded - 2 * self.tiling.margin) / self.tiling.core), 1)
-        last = max(self.padded - self.edge, 0) if count > 1 else 0
-        return [int(start) - self.offset for start in np.linspace(0, last, count)]
+        last = max(self.padded - self.edge, 0)
+        return [int(start) - self.offset for start in np.linspace(0, last, self._count)]
+
+    @property
+    def _count(self) -> int:
+        """Tiles along the axis."""
+        if self.padded <= self.tiling.tile:
+            return 1
+        return ceil((self.padded - 2 * self.tiling.margin) / self.tiling.core)
 
     def tiles(self, wanted: Range) -> list[int]:
         """Starts of the tiles that reach into wanted voxels of the result."""

@@ -1,6 +1,6 @@
 """What Cellpose 3 makes of an image; runs in Cellpose's own environment.
 
-original_restore.py FOLDER reads given.npz and weights from FOLDER and leaves found.npz there.
+original_restore.py FOLDER reads given.npz and weights from FOLDER and leaves found.npy there.
 """
 
 import sys
@@ -11,15 +11,12 @@ from cellpose.denoise import DenoiseModel
 
 
 def main(folder: Path) -> None:
-    """Restore the image at each diameter, each in one piece and as Cellpose does by default."""
+    """Restore the image at the given diameter."""
     given = np.load(folder / "given.npz")
     model = DenoiseModel(gpu=False, pretrained_model=str(folder / "weights"))
-    found = {}
-    for diameter in given["diameters"]:
-        found[str(diameter)] = model.eval(
-            given["image"], channels=[0, 0], diameter=float(diameter), bsize=int(given["tile"])
-        )
-    np.savez(folder / "found.npz", **found)
+    diameter, tile = float(given["diameter"]), int(given["tile"])
+    found = model.eval(given["image"], channels=[0, 0], diameter=diameter, bsize=tile)
+    np.save(folder / "found.npy", found)
 
 
 if __name__ == "__main__":
