@@ -27,6 +27,11 @@ from bigseg.run.machine import memory
 from bigseg.stages import restore as stage
 from bigseg.version import VERSION
 
+NETWORK = 350_000_000
+"""Bytes of a network of the published width at work on a tile."""
+PER_PIXEL = 48
+"""Bytes for each pixel of a plane at work: resized, framed, blended, and as doubles."""
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -41,7 +46,11 @@ class Restored:
     def text(self) -> str:
         """Say it to a person."""
         shape = " x ".join(map(str, self.shape))
-        return f"restored in {self.seconds:.1f} s\nimage  {self.image}: t, c, z, y, x, {shape}"
+        return (
+            f"{shape} (t, c, z, y, x) restored in {self.seconds:.1f} s\n"
+            f"image  {self.image}\n"
+            f"run    {self.run}"
+        )
 
 
 @dataclass(frozen=True)
@@ -172,8 +181,10 @@ def worker_bytes(spec: stage.Spec) -> int:
     """Memory of a worker: a block and the next one as stored, a channel before and after."""
     inner = spec.grid.block_at(tuple(count // 2 for count in spec.grid.counts)).write
     read, written = prod(size(stage.source_box(spec.plane, inner))), prod(size(inner))
-    stored = Volume.open(spec.image, spec.level).dtype.itemsize * len(spec.channels)
-    return PROCESS + read * (2 * stored + 2 * 4) + written * 4 * 6
+    stored = Volume.open(spec.image, spec.level).dtype.itemsize
+    planes = prod(size(inner)[2:]) * PER_PIXEL
+    kept = read * (2 * stored * len(spec.channels) + 4) + written * (4 + stored)
+    return PROCESS + NETWORK + kept + planes
 
 
 def _check_memory(planned: list[Step], workers: int) -> None:

@@ -287,7 +287,7 @@ def test_too_little_memory_is_refused(
     image: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(restoration, "memory", lambda: 10**8)
-    with pytest.raises(SpecError, match=r"'restore' needs about 0.5 GB .* fewer --workers"):
+    with pytest.raises(SpecError, match=r"'restore' needs about 0.8 GB .* fewer --workers"):
         run_restore(image, str(tmp_path / "out.zarr"), model=model)
 
 

@@ -8,12 +8,12 @@ on the scale of the image: what was percentile 1 stays where it was, and so does
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from bigseg.core.intensity import rescale
 from bigseg.core.restoring import Axis, Ranges, restore_planes, source, to_image
@@ -167,28 +167,35 @@ def block(spec: Spec, block: Block, data: NDArray[Any]) -> Facts:
     plan = restored_image(spec)
     target = Volume(plan, 0)
     for number, channel in enumerate(data):
-        parts = list(_limits(spec, block.write, number))
-        scaled = np.concatenate([rescale(channel[planes], *limits) for planes, limits in parts])
-        restored = restore(spec.plane, scaled[None], block.write)[0]
-        values: NDArray[Any] = restored
+        limits = _limits(spec, block.write, number)
+        scaled = np.empty(channel.shape, np.float32)
+        for plane, (low, high) in enumerate(limits):
+            scaled[plane] = rescale(channel[plane], low, high)
+        values: NDArray[Any] = restore(spec.plane, scaled[None], block.write)[0]
         if spec.as_stored:
-            values = np.concatenate(
-                [to_image(restored[planes], *limits, plan.dtype) for planes, limits in parts]
-            )
+            del scaled
+            values = _as_stored(values, limits, plan.dtype)
         target.write(block.write, values[None], number)
     return {"restore_seconds": round(time.perf_counter() - started, 4)}
 
 
-def _limits(spec: Spec, box: Box, channel: int) -> Iterator[tuple[slice, tuple[float, float]]]:
-    """Planes of a box that share an intensity range, and the range."""
+def _limits(spec: Spec, box: Box, channel: int) -> list[tuple[float, float]]:
+    """Intensity range of each plane of a box."""
     found, (frames, depth) = ranges(spec.run), spec.shape[:2]
     t, z = box[0].start, box[1]
-    if len(found) <= frames:
-        yield slice(None), found[t if len(found) > 1 else 0][channel]
-        return
-    for plane in range(z.start, z.stop):
-        here = plane - z.start
-        yield slice(here, here + 1), found[t * depth + plane][channel]
+    if len(found) > frames:
+        return [found[t * depth + plane][channel] for plane in range(z.start, z.stop)]
+    return [found[t if len(found) > 1 else 0][channel]] * (z.stop - z.start)
+
+
+def _as_stored(
+    restored: Floats, limits: Sequence[tuple[float, float]], dtype: DTypeLike
+) -> NDArray[Any]:
+    """Put values on the scale of the image, plane by plane, which takes little memory."""
+    values = np.empty(restored.shape, dtype)
+    for plane, (low, high) in enumerate(limits):
+        values[plane] = to_image(restored[plane], low, high, dtype)
+    return values
 
 
 def restore(plane: Plane, data: Floats, wanted: Box) -> Floats:
@@ -211,10 +218,12 @@ def restore(plane: Plane, data: Floats, wanted: Box) -> Floats:
     net, places = load(plane), _ranges(wanted)
     stack = data.reshape(-1, *data.shape[2:])
     batch = max(CALL // plane.tile**2, 1)
-    # One plane after the other, so that the memory for tiles does not grow with the block.
-    steps = (stack[n : n + batch] for n in range(0, len(stack), batch))
-    done = [restore_planes(net, planes, plane.axes, places, batch) for planes in steps]
-    restored = np.concatenate(done)
+    (y0, y1), (x0, x1) = places
+    restored = np.empty((len(stack), y1 - y0, x1 - x0), np.float32)
+    # Few planes at a time, so that the memory for tiles does not grow with the block.
+    for first in range(0, len(stack), batch):
+        planes = slice(first, first + batch)
+        restored[planes] = restore_planes(net, stack[planes], plane.axes, places, batch)
     return restored.reshape(*data.shape[:2], *restored.shape[1:])
 
 
