@@ -2,8 +2,9 @@
 
 The filters are those of Cellpose's normalisation options: Gaussians, and differences of two, in
 each plane. Cellpose filters by Fourier transform of a whole plane, so that opposite edges of the
-image leak into each other; here the image is mirrored at its edges, and a Gaussian ends at four
-sigma, which makes it local: a block with `reach` voxels of context gives what the whole gives.
+image leak into each other, and what it smooths moves by a pixel; here nothing moves, the image is
+mirrored at its edges, and a Gaussian ends at four sigma, which makes it local: a block with `reach`
+voxels of context gives what the whole gives.
 """
 
 from __future__ import annotations
