@@ -56,7 +56,7 @@ def _predict_bytes(spec: predict.Spec) -> int:
     """Normalised image, fields at the network's scale and at the image's, packed result."""
     read = _read_shape(spec.block, spec.halo, spec.shape)
     scaled = [ceil(n * s) for n, s in zip(read, spec.scale, strict=True)]
-    channels, outputs = len(spec.channels), spec.ndim + 1
+    channels, outputs = len(spec.channels), spec.maps
     images = (2 * prod(read) + prod(scaled)) * 4 * channels
     fields = (prod(scaled) + prod(spec.block)) * 4 * outputs
     return images + fields + prod(spec.block) * outputs

@@ -5,6 +5,7 @@ Arrays go through zarr; this is for records, tables and pages.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 import shutil
@@ -131,6 +132,16 @@ def put(url: str, data: bytes) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sha256(url: str) -> str:
+    """SHA-256 of the object at `url`, of which only a part is in memory at a time."""
+    found = hashlib.sha256()
+    fs, path = filesystem(url)
+    with fs.open(path, "rb") as file:
+        while chunk := file.read(1 << 22):
+            found.update(chunk)
+    return found.hexdigest()
 
 
 def check_writable(url: str) -> None:

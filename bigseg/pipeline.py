@@ -9,6 +9,7 @@ from typing import Any
 
 from bigseg import files
 from bigseg.budget import check_memory, worker_bytes
+from bigseg.channels import resolve_channels
 from bigseg.claim import (
     Claim,
     Way,
@@ -19,9 +20,15 @@ from bigseg.claim import (
     remove_run,
     scratch_bytes,
 )
-from bigseg.errors import ImageError
+from bigseg.diameter import estimate_diameter
+from bigseg.errors import ImageError, SpecError
 from bigseg.events import Listener, ignore
-from bigseg.plan import plan_segment
+from bigseg.io.volume import Volume
+from bigseg.nets.catalogue import cached
+from bigseg.nets.functions import is_function
+from bigseg.nets.published import PUBLISHED
+from bigseg.nets.weights import bundled
+from bigseg.plan import describe_models, plan_segment
 from bigseg.run.cluster import open_cluster, workers_here
 from bigseg.run.execute import run_steps
 from bigseg.run.folder import Run, is_run, make_steps, open_run
@@ -144,6 +151,7 @@ def execute(
 ) -> Result:
     """Do what a specification says; see `segment`."""
     spec, url = _absolute(spec, run)
+    spec = _measured(spec)
     planned = plan_segment(spec, url)
     steps = make_steps([(step.name, step.stage, step.spec) for step in planned])
     for step in steps:
@@ -175,10 +183,35 @@ def resume(
 def dry_run(spec: SegmentSpec, run: str | None = None) -> DryRun:
     """Check everything and say what would be done; nothing is written."""
     spec, url = _absolute(spec, run)
+    spec = _measured(spec)
     steps = plan_segment(spec, url)
     check_space(url, steps)
     rows = tuple((s.name, len(s.spec.grid), s.spec.grid.block) for s in steps)
     return DryRun(url, spec.target, rows, scratch_bytes(steps), worker_bytes(steps)[1])
+
+
+def _measured(spec: SegmentSpec) -> SegmentSpec:
+    """Put a number in the place of `diameter="auto"`."""
+    if spec.diameter != "auto":
+        return spec
+    model = describe_models(spec)[0]
+    volume = Volume.open(spec.image, spec.level)
+    channels, mix = resolve_channels(spec.channels, volume, model)
+    if model.representation != "flows" or mix:
+        raise SpecError(
+            "--diameter auto needs a model of flows and channels that are not averaged to grey; "
+            "give the width of a typical object in pixels."
+        )
+    found = estimate_diameter(
+        spec.image,
+        model.name,
+        channels,
+        level=spec.level,
+        size_model=cached(model.size_model) if model.size_model else None,
+        percentiles=spec.percentiles,
+        cellprob_threshold=spec.cellprob_threshold or model.threshold,
+    )
+    return spec.model_copy(update={"diameter": round(found.diameter, 1)})
 
 
 def _absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:
@@ -186,10 +219,17 @@ def _absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:
     places = {"image": files.absolute(spec.image)}
     if spec.output is not None:
         places["output"] = files.absolute(spec.output)
-    if files.exists(spec.model):
-        places["model"] = files.absolute(spec.model)
+    places["model"] = ",".join(_absolute_model(model) for model in spec.models)
+    if spec.restore is not None:
+        places["restore"] = _absolute_model(spec.restore)
     spec = spec.model_copy(update=places)
     return spec, files.absolute(run or spec.run)
+
+
+def _absolute_model(model: str) -> str:
+    """Give a path of weights a form that workers understand; names and functions stay."""
+    known = is_function(model) or model in bundled() or model in PUBLISHED
+    return files.absolute(model) if not known and files.exists(model) else model
 
 
 class Interrupted(KeyboardInterrupt):
@@ -207,9 +247,7 @@ def _do(
     try:
         with open_cluster(where, workers, _widest(run.steps)) as opened:
             claimed.take()
-            run_steps(
-                run, opened.execute, opened.workers, cores=opened.cores, listen=listener
-            )
+            run_steps(run, opened.execute, opened.workers, cores=opened.cores, listen=listener)
     except KeyboardInterrupt:
         remedy = f"'bigseg run {run.url}' continues." if is_run(run.url) else "Nothing is written."
         raise Interrupted(f"Interrupted. {remedy}") from None
@@ -236,6 +274,7 @@ def _widest(steps: Sequence[RunStep]) -> int:
 
 def _withdraw(run: Run) -> None:
     """Leave no trace of a run whose image turned out to be impossible to segment."""
-    predicted = Ledger.of(run, run.step("predict")).tally()
-    if not predicted.done and not predicted.failed:
+    first = next(step for step in run.steps if step.name in ("predict", "label"))
+    tally = Ledger.of(run, first).tally()
+    if not tally.done and not tally.failed:
         remove_run(run.url)

@@ -5,32 +5,33 @@ All that can be refused is refused here, before anything is written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil
+from typing import Literal
+
+import numpy as np
 
 from bigseg import files
+from bigseg.channels import resolve_channels
 from bigseg.core.intensity import is_exact_in_one_pass
+from bigseg.core.representations import count_classes
 from bigseg.core.targets import CUBES
-from bigseg.core.tiles import Tiling
-from bigseg.errors import NotFound, SpecError
+from bigseg.errors import SpecError
 from bigseg.grid import Index
 from bigseg.io.plan import plan_labels
 from bigseg.io.volume import Volume
+from bigseg.lattice import network_scale, object_diameter, predict_blocks, tiling_for
 from bigseg.nets import weights
 from bigseg.spec import SegmentSpec
-from bigseg.stages import label, merge, normalize, predict, publish, pyramid, report, write
+from bigseg.stages import label, merge, normalize, predict, publish, pyramid, report, restore, write
 from bigseg.types import StageSpec
 
 PUBLISHED_STEPS = 200
 """Euler steps at the network's own scale, as in Cellpose."""
 BAND = 8
 """Voxels (along x) of each neighbour that a block compares with it."""
-TILINGS = {2: Tiling(512, 24), 3: Tiling(288, 16)}
-"""Tile redundancy (tile / core)²: 1.22 in 2D, 1.27 in 3D."""
-TILES_PER_BLOCK = {2: 4, 3: 1}
-LONGEST_BLOCK = {2: 2048, 3: 448}
-"""Voxels along an axis of a block of `predict`, which bounds its memory where scale is small."""
 
 
 @dataclass(frozen=True)
@@ -53,77 +54,161 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
     """
     volume = Volume.open(spec.image, spec.level)
     check_target(spec, volume)
-    model = weights.describe(spec.model)
-    t, _, z, y, x = volume.shape
-    shape = (t, z, y, x)
-    ndim = _ndim(spec, z)
-    channels = resolve_channels(spec, volume)
-    scale = network_scale(spec, volume, model)
-    block, halo, band = label_blocks(spec, shape, ndim, scale, model.diameter)
-    counted = {
-        "run": run,
-        "image": spec.image,
-        "level": spec.level,
-        "channels": channels,
-        "shape": shape,
-    }
-    histograms = normalize.Spec(
-        **counted,
-        block=reading_block(volume),
-        dtype=volume.dtype.str,
-        percentiles=spec.percentiles,
-        per=spec.normalize_per,
-    )
-    steps = [Step("normalize", "normalize", histograms)]
-    if not is_exact_in_one_pass(volume.dtype):
-        fine = histograms.model_copy(update={"fine": True})
-        steps.append(Step("refine", "normalize", fine))
-    tiling = TILINGS[ndim]
-    predicted, context = predict_blocks(shape, ndim, scale, tiling)
-    steps.append(
-        Step(
-            "predict",
-            "predict",
-            predict.Spec(
-                **counted,
-                block=predicted,
-                halo=context,
-                ndim=ndim,
-                model=spec.model,
-                digest=model.digest,
-                scale=scale,
-                tile=tiling.tile,
-                margin=tiling.margin,
-            ),
-        )
-    )
-    labelled = label.Spec(
-        run=run,
-        shape=shape,
-        block=block,
-        halo=halo,
-        band=band,
-        ndim=ndim,
-        cellprob_threshold=spec.cellprob_threshold,
-        judge=spec.flow_threshold > 0,
-        min_size=spec.min_size,
-        steps=max(round(PUBLISHED_STEPS / scale[2]), 20),
-        spacing=(scale[0] / scale[2], scale[1] / scale[2], 1.0) if ndim == 3 else CUBES,
-    )
-    spacing = volume.spacing if ndim == 3 else volume.spacing[1:]
+    models = describe_models(spec)
+    ndim = _ndim(spec, volume.shape[2], models[0])
+    channels, mix = resolve_channels(spec.channels, volume, models[0])
+    shown = _shown(spec, run, volume, models, (channels, mix, ndim))
+    steps = [] if spec.intensity else _counting_steps(spec, volume, shown)
+    labelled = _labelling(spec, shown, models[0])
+    if labelled.function is None:
+        steps.append(Step("predict", "predict", shown))
     steps.append(Step("label", "label", labelled))
     merged = merge.Spec(
         run=run,
         label=labelled,
-        spacing=spacing,
+        spacing=volume.spacing if ndim == 3 else volume.spacing[1:],
         flow_threshold=spec.flow_threshold,
         max_size=spec.max_size,
     )
     steps.append(Step("merge", "merge", merged))
-    return steps + _output_steps(spec, run, volume, labelled)
+    return steps + _output_steps(spec, run, volume, labelled, channels)
 
 
-def _output_steps(spec: SegmentSpec, run: str, volume: Volume, labelled: label.Spec) -> list[Step]:
+def describe_models(spec: SegmentSpec) -> list[weights.Model]:
+    """What is known of each model; those that are averaged must be alike.
+
+    Raises
+    ------
+    NotFound, WeightsError, SpecError
+        If one cannot be used, or not together with the first.
+    """
+    models = [weights.describe(name, spec.representation) for name in spec.models]
+    for model in models:
+        weights.check_representation(model)
+        for what in ("representation", "outputs", "diameter", "tile"):
+            ours, first = getattr(model, what), getattr(models[0], what)
+            if ours != first:
+                raise SpecError(
+                    f"Models '{models[0].name}' and '{model.name}' cannot be averaged: their "
+                    f"{what} is {first} and {ours}."
+                )
+    if len(models) > 1 and models[0].representation == "labels":
+        raise SpecError("Models that make labels cannot be averaged; give one.")
+    return models
+
+
+def _counting_steps(spec: SegmentSpec, volume: Volume, shown: predict.Spec) -> list[Step]:
+    """Steps that find what is dark and what is bright."""
+    block = reading_block(volume)
+    dtype = np.dtype(np.float32) if shown.mix else volume.dtype
+    counted = normalize.Spec(
+        run=shown.run,
+        image=spec.image,
+        level=spec.level,
+        channels=shown.channels,
+        shape=shown.shape,
+        block=(1, 1, *block[2:]) if spec.normalize_per == "plane" else block,
+        dtype=dtype.str,
+        percentiles=spec.percentiles,
+        per=spec.normalize_per,
+        mix=shown.mix,
+    )
+    steps = [Step("normalize", "normalize", counted)]
+    if not is_exact_in_one_pass(dtype):
+        steps.append(Step("refine", "normalize", counted.model_copy(update={"fine": True})))
+    return steps
+
+
+def _shown(
+    spec: SegmentSpec,
+    run: str,
+    volume: Volume,
+    models: Sequence[weights.Model],
+    how: tuple[tuple[int, ...], bool, Literal[2, 3]],
+) -> predict.Spec:
+    """How the models are shown the image."""
+    t, _, z, y, x = volume.shape
+    shape = (t, z, y, x)
+    channels, mix, ndim = how
+    model = models[0]
+    scale = network_scale(spec, volume, model)
+    tiling = tiling_for(model, ndim, spec.overlap)
+    block, halo = predict_blocks(shape, ndim, scale, tiling)
+    return predict.Spec(
+        run=run,
+        image=spec.image,
+        level=spec.level,
+        channels=channels,
+        mix=mix,
+        intensity=spec.intensity,
+        invert=spec.invert,
+        restore=_restoring(spec, shape, object_diameter(spec, model)),
+        shape=shape,
+        block=block,
+        halo=halo,
+        ndim=ndim,
+        models=spec.models,
+        digests=tuple(model.digest for model in models),
+        representation=model.representation,
+        outputs=model.outputs,
+        flips=spec.flips,
+        scale=scale,
+        tile=tiling.tile,
+        margin=tiling.margin,
+        fixed=tiling.fixed,
+    )
+
+
+def _restoring(spec: SegmentSpec, shape: Index, diameter: float) -> restore.Plane | None:
+    """How a restoring network is shown the image; its result lies on the image's own grid."""
+    if spec.restore is None:
+        return None
+    model = restore.describe_restorer(spec.restore)
+    pixels = tuple(max(round(n * model.diameter / diameter), 1) for n in shape[2:])
+    return restore.Plane(
+        length=shape[2:],
+        pixels=pixels,
+        result=shape[2:],
+        model=spec.restore,
+        digest=model.digest,
+    )
+
+
+def _labelling(spec: SegmentSpec, shown: predict.Spec, model: weights.Model) -> label.Spec:
+    """How objects are found."""
+    scale, ndim = shown.scale, shown.ndim
+    diameter = object_diameter(spec, model)
+    block, halo, band = label_blocks(spec, shown.shape, ndim, scale, diameter)
+    threshold = spec.cellprob_threshold
+    flows = model.representation == "flows"
+    return label.Spec(
+        run=shown.run,
+        shape=shown.shape,
+        block=block,
+        halo=halo,
+        band=band,
+        ndim=ndim,
+        cellprob_threshold=model.threshold if threshold is None else threshold,
+        judge=flows and spec.flow_threshold > 0,
+        min_size=spec.min_size,
+        steps=max(round(PUBLISHED_STEPS / scale[2]), 20),
+        spacing=(scale[0] / scale[2], scale[1] / scale[2], 1.0) if ndim == 3 else CUBES,
+        representation=model.representation,
+        classes=count_classes(model.representation, model.outputs),
+        diameter=diameter,
+        border_threshold=spec.border_threshold,
+        parity=spec.parity,
+        function=shown if model.representation == "labels" else None,
+    )
+
+
+def _output_steps(
+    spec: SegmentSpec,
+    run: str,
+    volume: Volume,
+    labelled: label.Spec,
+    channels: tuple[int, ...],
+) -> list[Step]:
     """Steps that write the label image, its levels and the report."""
     written = write.Spec(
         run=run, image=spec.image, level=spec.level, target=spec.target, label=labelled
@@ -142,7 +227,8 @@ def _output_steps(spec: SegmentSpec, run: str, volume: Volume, labelled: label.S
         )
         steps.append(Step(f"pyramid-{number}", "pyramid", level))
     steps.append(Step("publish", "publish", publish.Spec(write=written)))
-    steps.append(Step("report", "report", report.Spec(run=run, settings=spec, label=labelled)))
+    told = report.Spec(run=run, settings=spec, channels=channels, label=labelled)
+    steps.append(Step("report", "report", told))
     return steps
 
 
@@ -164,65 +250,20 @@ def check_target(spec: SegmentSpec, volume: Volume) -> None:
             )
 
 
-def _ndim(spec: SegmentSpec, z: int) -> int:
+def _ndim(spec: SegmentSpec, z: int, model: weights.Model) -> Literal[2, 3]:
     if spec.dims == "3d" and z == 1:
         raise SpecError(f"{spec.image} has a single z plane, so --dims 3d is impossible; use 2d.")
+    if model.representation == "hover" and (spec.dims == "3d" or (z > 1 and spec.dims is None)):
+        raise SpecError(
+            f"Model '{model.name}' makes hover maps, which exist in planes only; use --dims 2d."
+        )
     return 3 if (spec.dims or ("3d" if z > 1 else "2d")) == "3d" else 2
-
-
-def resolve_channels(spec: SegmentSpec, volume: Volume) -> tuple[int, ...]:
-    """Numbers of the channels that were asked for by number or name."""
-    names, count = volume.image.channels, volume.shape[1]
-    numbers = []
-    for channel in spec.channels or (0,):
-        if isinstance(channel, str) and channel in names:
-            numbers.append(names.index(channel))
-        elif str(channel).isdecimal() and int(channel) < count:
-            numbers.append(int(channel))
-        else:
-            known = f" named {', '.join(names)}" if names else ""
-            raise NotFound(
-                f"{spec.image} has no channel '{channel}': it has {count}{known}, "
-                f"numbered 0 to {count - 1}."
-            )
-    return tuple(numbers)
-
-
-def network_scale(
-    spec: SegmentSpec, volume: Volume, model: weights.Model
-) -> tuple[float, float, float]:
-    """Pixels of the network per voxel, along z, y, x."""
-    across = model.diameter / (spec.diameter or model.usual_diameter)
-    z, y, x = volume.spacing
-    tall = spec.anisotropy or (z / x if "z" in volume.axes else 1.0)
-    return across * _near_one(tall), across * _near_one(y / x), across
-
-
-def _near_one(ratio: float) -> float:
-    """Leave voxels alone that are cubes but for rounding."""
-    return 1.0 if abs(ratio - 1) < 0.01 else ratio
-
-
-def predict_blocks(
-    shape: Index, ndim: int, scale: tuple[float, float, float], tiling: Tiling
-) -> tuple[Index, Index]:
-    """Block and halo of `predict`; they depend on nothing that a user can cut differently."""
-    tiles, longest = TILES_PER_BLOCK[ndim], LONGEST_BLOCK[ndim]
-    edges = []
-    for length, one in zip(shape[1:], scale, strict=True):
-        at_most = max(int(longest * one / tiling.core), 1)
-        edges.append(min(tiling.lattice(length, one, min(tiles, at_most)), longest))
-    margins = [ceil(tiling.margin / one) for one in scale]
-    if ndim == 2:
-        edges[0] = max(min(shape[1], (1 << 22) // (edges[1] * edges[2])), 1)
-        margins[0] = 0
-    return (1, *edges), (0, *margins)
 
 
 def label_blocks(
     spec: SegmentSpec, shape: Index, ndim: int, scale: tuple[float, float, float], diameter: float
 ) -> tuple[Index, Index, Index]:
-    """Block, halo and band of `label`, (t, z, y, x)."""
+    """Block, halo and band of `label`, (t, z, y, x); the diameter is in voxels along x."""
     block = spec.block or _usual_block(shape, ndim)
     if len(block) == 2 and ndim == 3:
         block = (min(shape[1], 256), *block)
@@ -230,7 +271,7 @@ def label_blocks(
         raise SpecError(f"--block {block} must be two numbers, y,x, or three, z,y,x.")
     z, y, x = block if len(block) == 3 else (1, *block)
     tall = scale[0] / scale[2]
-    halo = spec.halo if spec.halo is not None else max(round(2 * diameter / scale[2]), 16)
+    halo = spec.halo if spec.halo is not None else max(round(2 * diameter), 16)
     band = min(BAND, halo)
     if ndim == 2:
         return (1, 1, y, x), (0, 0, halo, halo), (0, 0, band, band)

@@ -12,7 +12,7 @@ from bigseg import files
 from bigseg.errors import NotFound, SpecError
 
 Dims = Literal["2d", "3d"]
-Per = Literal["image", "frame"]
+Per = Literal["image", "frame", "plane"]
 
 
 class SegmentSpec(BaseModel):
@@ -27,11 +27,17 @@ class SegmentSpec(BaseModel):
     name: str = Field(default="cells", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     """Name of the label image."""
     model: str
-    """Bundled model, or path or URL of weights."""
-    diameter: Annotated[float, Field(gt=0)] | None = None
-    """Typical object, in pixels of the chosen level along x; None: that of the model's training."""
+    """Name, path or URL of weights, or module:function; several, a,b,c, are averaged."""
+    representation: Literal["flows", "hover", "borders", "labels"] | None = None
+    """What the outputs of the network mean; None: what its publisher says, else flows."""
+    restore: str | None = None
+    """Model that restores the image on its way to the network, such as denoise_cyto3."""
+    diameter: Annotated[float, Field(gt=0)] | Literal["auto"] | None = None
+    """Typical object, in pixels of the chosen level along x; None: that of the model's training;
+    "auto": measured on a few samples."""
     channels: tuple[int | str, ...] | None = None
-    """Channels by number or name, in the model's order; None: the first."""
+    """Channels by number or name, in the model's order, or as role=channel, or "grey", or "rgb";
+    None: the first, or all that a model of any channels takes."""
     level: Annotated[int, Field(ge=0)] = 0
     """Resolution level of the image to work on."""
     dims: Dims | None = None
@@ -40,8 +46,16 @@ class SegmentSpec(BaseModel):
     """Voxel height over voxel width; None: from the image's voxel size."""
     flow_threshold: Annotated[float, Field(ge=0)] = 0.4
     """Largest mean squared difference between predicted and re-computed flows; 0: do not test."""
-    cellprob_threshold: Annotated[float, Field(ge=-4, le=7.9)] = 0.0
-    """Logit above which a voxel belongs to an object."""
+    cellprob_threshold: Annotated[float, Field(ge=-4, le=7.9)] | None = None
+    """Logit above which a voxel belongs to an object; None: as the model was published."""
+    border_threshold: Annotated[float, Field(ge=-4, le=7.9)] = 0.5
+    """Logit above which a voxel is a border, for models of borders."""
+    parity: bool = False
+    """Repeat mistakes of the original where published numbers depend on them."""
+    flips: bool = False
+    """Average the network's outputs over four mirror images of each tile."""
+    overlap: Annotated[float, Field(ge=0.02, le=0.5)] | None = None
+    """Share of a tile that overlaps the next; None: as little as blends without seams."""
     min_size: Annotated[int, Field(ge=0)] = 15
     """Smaller objects are dropped, voxels."""
     max_size: Annotated[int, Field(ge=1)] | None = None
@@ -49,7 +63,11 @@ class SegmentSpec(BaseModel):
     percentiles: tuple[float, float] = (1.0, 99.0)
     """Percentiles of the image that become 0 and 1 for the network."""
     normalize_per: Per = "image"
-    """One intensity range for all frames of a channel, or one for each frame."""
+    """One intensity range for all of a channel, or one for each frame, or for each plane."""
+    intensity: tuple[float, float] | None = None
+    """Values that become 0 and 1, instead of percentiles."""
+    invert: bool = False
+    """Show dark objects as bright ones."""
     block: tuple[Annotated[int, Field(ge=16)], ...] | None = None
     """Voxels of a block, z,y,x or y,x; None: by the shape of the image."""
     halo: Annotated[int, Field(ge=4)] | None = None
@@ -64,6 +82,18 @@ class SegmentSpec(BaseModel):
         if not 0 <= value[0] < value[1] <= 100:
             raise ValueError(f"percentiles {value} must rise, between 0 and 100")
         return value
+
+    @field_validator("intensity")
+    @classmethod
+    def _rising(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not value[0] < value[1]:
+            raise ValueError(f"intensity {value} must rise")
+        return value
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Each of the models that are averaged."""
+        return tuple(part.strip() for part in self.model.split(","))
 
     @property
     def target(self) -> str:
@@ -87,11 +117,27 @@ def parse(values: Mapping[str, Any]) -> SegmentSpec:
     try:
         return SegmentSpec.model_validate(values)
     except ValidationError as error:
-        raise SpecError(" ".join(_sentence(problem) for problem in error.errors())) from None
+        raise SpecError(" ".join(_sentence(problem) for problem in _distinct(error))) from None
+
+
+WAYS = ("function-", "constrained-", "literal[")
+"""How pydantic names the ways in which a value may be right."""
+
+
+def _distinct(error: ValidationError) -> list[dict[str, Any]]:
+    """Problems of a validation, one for each value: a value may be wrong in several ways."""
+    found: dict[str, dict[str, Any]] = {}
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith(WAYS))
+        if key in found:
+            found[key]["msg"] += f", or: {problem['msg']}"
+        else:
+            found[key] = {**problem, "key": key}
+    return list(found.values())
 
 
 def _sentence(problem: Mapping[str, Any]) -> str:
-    key = ".".join(str(part) for part in problem["loc"] if not str(part).startswith("function-"))
+    key = problem["key"]
     if problem["type"] == "extra_forbidden":
         known = ", ".join(SegmentSpec.model_fields)
         return f"'{key}' is not a setting; the settings are {known}."

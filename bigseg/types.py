@@ -48,4 +48,3 @@ class Stage(Protocol):
 
     def finish(self, spec: Any, facts: Sequence[Facts]) -> Facts:
         """Reduce over all blocks, given what each remembered, in grid order."""
-

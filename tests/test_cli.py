@@ -54,7 +54,7 @@ def bigseg(capsys: pytest.CaptureFixture[str]) -> Bigseg:
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bigseg.plan.TILINGS", {2: Tiling(128, 16), 3: Tiling(128, 16)})
+    monkeypatch.setattr("bigseg.lattice.TILINGS", {2: Tiling(128, 16), 3: Tiling(128, 16)})
     monkeypatch.setenv("COLUMNS", "100")
 
 
@@ -321,7 +321,7 @@ def refuse(bigseg: Bigseg, folder: Path, message: str, *arguments: Any) -> None:
     ("options", "message"),
     [
         (("--channels", "3"), "has no channel '3'"),
-        (("--channels", "GFP"), "has no channel 'GFP': it has 1"),
+        (("--channels", "GFP"), "has no channel 'GFP'; it has channels 0"),
         (("--level", "7"), "level 7"),
         (("--dims", "3d"), "has a single z plane, so --dims 3d is impossible"),
         (("--dims", "4d"), "'dims' is '4d'"),
@@ -329,7 +329,7 @@ def refuse(bigseg: Bigseg, folder: Path, message: str, *arguments: Any) -> None:
         (("--block", "a,b"), "'block.0' is 'a'"),
         (("--percentiles", "9,2"), "must rise, between 0 and 100"),
         (("--cluster", "cloud"), "Cluster 'cloud' is unknown; use local, serial, threads"),
-        (("--model", "cellls"), "Model 'cellls' is neither a file nor a bundled model"),
+        (("--model", "cellls"), "Model 'cellls' is neither a file nor a model that bigseg knows"),
         (("--config", "none.toml"), "none.toml does not exist"),
     ],
 )

@@ -40,7 +40,7 @@ def discs() -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bigseg.plan.TILINGS", {2: Tiling(128, 16)})
+    monkeypatch.setattr("bigseg.lattice.TILINGS", {2: Tiling(128, 16)})
     monkeypatch.setattr("bigseg.run.cluster.ANSWER", "0.3s")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bigseg.cli import images, judging, segmenting
+from bigseg.cli import images, judging, models, restoring, segmenting
 from bigseg.cli.options import Stopped, examples
 from bigseg.errors import BigsegError
 from bigseg.version import VERSION
@@ -52,6 +52,8 @@ def _options(
 segmenting.add_to(app)
 images.add_to(app)
 judging.add_to(app)
+restoring.add_to(app)
+app.add_typer(models.app, name="models")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -92,5 +94,6 @@ def _explain_usage(error: Exception, arguments: list[str]) -> int:
     if not message:  # help was printed, as no command was given
         return 2
     known = {command.name for command in app.registered_commands}
+    known |= {group.name for group in app.registered_groups}
     command = arguments[:1] if arguments[:1] and arguments[0] in known else []
     return _write(f"Error: {message}; see '{' '.join(['bigseg', *command, '--help'])}'.", 2)

@@ -73,7 +73,11 @@ def segment(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME|PATH", help="Bundled model (nuclei), or weights, path or URL."),
+        typer.Option(
+            metavar="NAME|PATH",
+            help="nuclei (bundled), a name of 'bigseg models', weights, or module:function; of "
+            "several, A,B,C, outputs are averaged.",
+        ),
     ] = None,
     config: Annotated[
         str | None,
@@ -85,8 +89,9 @@ def segment(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="Channels by number or name, as 2 or 2,0 or DAPI.",
-            show_default="the first",
+            help="Channels by number or name, as 2,0 or DAPI; or by role, as cyto=2,nuclei=0; or "
+            "grey; or rgb.",
+            show_default="the first, or all for Cellpose-SAM",
             rich_help_panel=VOXELS,
         ),
     ] = None,
@@ -128,16 +133,71 @@ def segment(
     normalize_per: Annotated[
         str | None,
         typer.Option(
-            metavar="image|frame",
-            help="One intensity range for all frames of the image, or one for each.",
+            metavar="image|frame|plane",
+            help="One intensity range for all of the image, or one for each frame or plane.",
             show_default="image",
             rich_help_panel=VOXELS,
         ),
     ] = None,
-    diameter: Annotated[
+    intensity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LOW,HIGH",
+            help="Values that the model sees as 0 and 1, instead of percentiles.",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    invert: Annotated[
+        bool,
+        typer.Option("--invert", help="Show dark objects as bright ones.", rich_help_panel=VOXELS),
+    ] = False,
+    restore: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="Model that restores the image on its way to the network, as denoise_cyto3.",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    flips: Annotated[
+        bool,
+        typer.Option(
+            "--flips",
+            help="Average over four mirror images of each tile: slower, a little better.",
+            rich_help_panel=VOXELS,
+        ),
+    ] = False,
+    overlap: Annotated[
         float | None,
         typer.Option(
-            help="Width of a typical object in pixels; the image is rescaled by it.",
+            help="Share of a tile that the next one covers, too.",
+            show_default="about 0.1",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    representation: Annotated[
+        str | None,
+        typer.Option(
+            metavar="flows|hover|borders|labels",
+            help="What the outputs of the model mean.",
+            show_default="as published",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None,
+    parity: Annotated[
+        bool,
+        typer.Option(
+            "--parity",
+            help="Repeat mistakes of the original, where published numbers depend on them.",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = False,
+    diameter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PIXELS|auto",
+            help="Width of a typical object in pixels; the image is rescaled by it. auto measures "
+            "it on a few samples.",
             show_default="that of the training",
             rich_help_panel=OBJECTS,
         ),
@@ -154,7 +214,15 @@ def segment(
         float | None,
         typer.Option(
             help="Least logit of an object's voxels. Lower finds dimmer and larger objects.",
-            show_default="0.0",
+            show_default="as published, mostly 0.0",
+            rich_help_panel=OBJECTS,
+        ),
+    ] = None,
+    border_threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Least logit of a border, for models of borders.",
+            show_default="0.5",
             rich_help_panel=OBJECTS,
         ),
     ] = None,
@@ -247,6 +315,14 @@ def segment(
         max_size=max_size,
         percentiles=split(percentiles),
         normalize_per=normalize_per,
+        intensity=split(intensity),
+        invert=invert or None,
+        restore=restore,
+        flips=flips or None,
+        overlap=overlap,
+        representation=representation,
+        parity=parity or None,
+        border_threshold=border_threshold,
         block=split(block),
         halo=halo,
         name=name,
@@ -290,10 +366,13 @@ def continue_run(
 
     Blocks that are done are not computed again. Settings are those it was started with.
     """
-    from bigseg import pipeline
+    from bigseg import files, pipeline, restoration
+    from bigseg.run.folder import open_run
 
+    restoring = restoration.is_restoration(open_run(files.absolute(run)))
+    resume = restoration.resume if restoring else pipeline.resume
     with follow(quiet=quiet, as_json=as_json) as listener:
-        result = pipeline.resume(run, cluster=cluster, workers=workers, listener=listener)
+        result = resume(run, cluster=cluster, workers=workers, listener=listener)
     say(asdict(result), result.text(), quiet=quiet, as_json=as_json)
 
 

@@ -1,4 +1,4 @@
-"""Flows of one block to objects: decode, judge, mend, drop specks."""
+"""Output maps of one block to objects: decode, judge, mend, drop specks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bigseg.core.decode.borders import labels_from_borders
 from bigseg.core.decode.flows import labels_from_flows
+from bigseg.core.decode.hover import labels_from_hover
 from bigseg.core.holes import fill_holes
 from bigseg.core.quality import flow_errors, remove_objects, sizes
+from bigseg.core.quantise import unpack
+from bigseg.core.representations import Name
 from bigseg.core.targets import CUBES, Spacing
 
 Field = NDArray[np.float32] | NDArray[np.int8]
@@ -23,7 +27,7 @@ class Criteria:
     """What makes an object."""
 
     cellprob_threshold: float = 0.0
-    """Logit above which a voxel is foreground."""
+    """Logit above which a voxel is foreground; for borders, of cell above background."""
     judge: bool = True
     """Whether flow errors are wanted, which take half of the time."""
     min_size: int = 15
@@ -32,6 +36,58 @@ class Criteria:
     """Euler steps along the flow."""
     spacing: Spacing = CUBES
     """Voxel lengths along z, y, x, in those of x."""
+    diameter: float = 30.0
+    """Of a usual object, voxels."""
+    border_threshold: float = 0.5
+    """Logit above which a voxel is border, for borders."""
+    parity: bool = False
+    """Repeat mistakes of the original."""
+
+
+def find_objects(
+    name: Name, packed: NDArray[np.int8], criteria: Criteria, open_faces: Faces
+) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """Objects of a block, whatever its maps mean; see `find_instances`.
+
+    Parameters
+    ----------
+    name
+        What the maps mean.
+    packed : (k, y, x) or (k, z, y, x) int8
+        See `core.representations.pack`; a map of classes, if there is one, is not looked at.
+    criteria, open_faces
+        See `find_instances`.
+    """
+    ndim = packed.ndim - 1
+    if name == "flows":
+        return find_instances(packed[:ndim], packed[ndim], criteria, open_faces)
+    if name == "borders":
+        labels = labels_from_borders(
+            packed,
+            cell_threshold=criteria.cellprob_threshold,
+            border_threshold=criteria.border_threshold,
+            reach=max(round(criteria.diameter / 3), 1),
+            parity=criteria.parity,
+        )
+    else:
+        maps, logits = unpack(packed)
+        labels = labels_from_hover(
+            maps,
+            logits,
+            threshold=criteria.cellprob_threshold,
+            min_size=criteria.min_size,
+            diameter=criteria.diameter,
+            parity=criteria.parity,
+        )
+    return finish_labels(labels, criteria, open_faces)
+
+
+def finish_labels(
+    labels: NDArray[np.uint32], criteria: Criteria, open_faces: Faces
+) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """Fill holes and drop specks of labels that have no flows to be judged by."""
+    cut = cut_objects(labels, open_faces)
+    return _mended(labels, cut, np.full(len(cut), np.nan), criteria)
 
 
 def find_instances(
@@ -68,6 +124,16 @@ def find_instances(
     errors = np.full(len(cut), np.nan)
     if criteria.judge:
         errors[~cut] = flow_errors(labels, flows, cut, criteria.spacing)[~cut]
+    return _mended(labels, cut, errors, criteria)
+
+
+def _mended(
+    labels: NDArray[np.uint32],
+    cut: NDArray[np.bool_],
+    errors: NDArray[np.float64],
+    criteria: Criteria,
+) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """Fill holes, drop what is too small to be an object wherever all of it is seen."""
     labels = fill_holes(labels)
     voxels = sizes(labels)
     voxels = np.pad(voxels, (0, len(cut) - len(voxels)))

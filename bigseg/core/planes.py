@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from bigseg.types import Floats
 
 PlaneFunction = Callable[[Floats], Floats]
-"""(n, c, h, w) planes to (n, 3, h, w): flow along h, flow along w, logit."""
+"""(n, c, h, w) planes to (n, k, h, w): flow along h, flow along w, then logits; or logits only."""
 
 ORIENTATIONS = ((0, (1, 2)), (1, (0, 2)), (2, (0, 1)))
 """Axis along which planes are stacked, and the two axes they contain, of (z, y, x)."""
@@ -24,7 +24,13 @@ Range = tuple[int, int]
 
 
 def predict_volume(
-    predict: PlaneFunction, volume: Floats, core: tuple[Range, Range, Range], planes: int = 32
+    predict: PlaneFunction,
+    volume: Floats,
+    core: tuple[Range, Range, Range],
+    *,
+    outputs: int = 3,
+    vectors: bool = True,
+    planes: int = 32,
 ) -> Floats:
     """Average the outputs of planes in all three orientations.
 
@@ -37,16 +43,21 @@ def predict_volume(
     core
         First and last + 1 voxel, along z, y, x, for which outputs are wanted. Only planes through
         the core are computed.
+    outputs
+        Maps that `predict` makes.
+    vectors
+        Whether the first two are flows.
     planes
         Planes per call, which bounds the memory.
 
     Returns
     -------
-    (4, z, y, x) float32
-        Flow z, y, x and logit, of the core.
+    (outputs + 1, z, y, x) float32
+        Flow z, y, x and logits, of the core; or the logits only, if there are no flows.
     """
     shape = tuple(stop - start for start, stop in core)
-    field = np.zeros((4, *shape), np.float32)
+    first_logit = 2 if vectors else 0
+    field = np.zeros((outputs + vectors, *shape), np.float32)
     for across, within in ORIENTATIONS:
         stack = np.moveaxis(volume, 1 + across, 0)  # (n, c, h, w)
         result = np.moveaxis(field, 1 + across, 1)  # (4, n, h, w)
@@ -54,11 +65,12 @@ def predict_volume(
         start, stop = core[across]
         for first in range(start, stop, planes):
             chosen = slice(first, min(first + planes, stop))
-            outputs = predict(np.ascontiguousarray(stack[chosen]))[crop]
+            maps = predict(np.ascontiguousarray(stack[chosen]))[crop]
             place = slice(chosen.start - start, chosen.stop - start)
-            for channel, axis in enumerate(within):
-                result[axis, place] += outputs[:, channel] / 2
-            result[3, place] += outputs[:, 2] / 3
+            for channel, axis in enumerate(within if vectors else ()):
+                result[axis, place] += maps[:, channel] / 2
+            for channel in range(first_logit, outputs):
+                result[channel + vectors, place] += maps[:, channel] / 3
     return field
 
 

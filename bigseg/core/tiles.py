@@ -81,6 +81,32 @@ def taper(height: int, width: int) -> Floats:
     return weight
 
 
+def with_flips(net: TileFunction, vectors: bool) -> TileFunction:
+    """Average a network's outputs over the tile and its three mirror images.
+
+    A vector that points along a mirrored axis points the other way, so its sign is turned back.
+
+    Parameters
+    ----------
+    net
+        (n, c, y, x) → (n, k, y, x).
+    vectors
+        Whether the first two outputs point along y and x.
+    """
+
+    def average(tiles: Floats) -> Floats:
+        total = net(tiles)
+        for axes in ((2,), (3,), (2, 3)):
+            outputs = np.flip(net(np.ascontiguousarray(np.flip(tiles, axes))), axes).copy()
+            for axis in axes if vectors else ():
+                outputs[:, axis - 2] *= -1
+            total += outputs
+        total /= 4
+        return total
+
+    return average
+
+
 def predict_planes(
     net: TileFunction, planes: Floats, tiling: Tiling, outputs: int, batch: int
 ) -> Floats:

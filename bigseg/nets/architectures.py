@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bigseg.errors import WeightsError
 
 Shapes = Mapping[str, tuple[int, ...]]
 """Shape of each tensor of a file."""
+Value = TypeVar("Value")
+ORPHANS = (".attn.ca.", ".attn.sa.")
+"""Of a variant of Scellseg's network that was given up; its published HoVer file holds them."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,15 @@ def recognise(shapes: Shapes, url: str) -> Architecture:
     known = "; ".join(f"a {a.name} holds '{a.tell}'" for a in ARCHITECTURES)
     first = next(iter(shapes), "no key at all")
     raise WeightsError(f"{url} is no network that bigseg knows: it begins with '{first}'. {known}.")
+
+
+def published_keys(entries: Mapping[str, Value]) -> dict[str, Value]:
+    """Entries of a file by the names that networks have, without those that no network uses.
+
+    Training on several processors leaves `module.` before every name.
+    """
+    return {
+        name.removeprefix("module."): value
+        for name, value in entries.items()
+        if not any(orphan in name for orphan in ORPHANS)
+    }

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from bigseg import cores
+from bigseg.core.representations import Name, has_vectors
 from bigseg.errors import WeightsError
 from bigseg.nets import weights
-from bigseg.nets.architectures import Architecture, recognise
+from bigseg.nets.architectures import Architecture, published_keys, recognise
+from bigseg.nets.functions import is_function, load_function
 from bigseg.nets.tensors import read_tensors
 from bigseg.types import Floats
 
@@ -24,7 +28,8 @@ FLOW_SCALE = 5.0
 
 def read_state(url: str) -> dict[str, Tensor]:
     """Tensors of a safetensors or PyTorch file; code in a pickle is never run."""
-    return {name: torch.from_numpy(value) for name, value in read_tensors(url).items()}
+    found = published_keys(read_tensors(url))
+    return {name: torch.from_numpy(value) for name, value in found.items()}
 
 
 def build(state: Mapping[str, Tensor], url: str) -> nn.Module:
@@ -74,52 +79,106 @@ class TorchNet:
     module: nn.Module
     channels: int
     outputs: int
+    vectors: bool
+    """Whether the first two outputs point along y and x."""
     device: str
     half: bool
     """Whether matrix products run in bfloat16."""
+    fill: bool = True
+    """Whether missing channels are shown as zeros; Cellpose-SAM takes fewer as they are."""
 
     @torch.inference_mode()
     def __call__(self, tiles: Floats) -> Floats:
         """(n, c, y, x) normalised image, c up to `channels` → (n, k, y, x) float32.
 
-        Flow y and flow x in voxels per step, then the logit of the cell probability. Missing
-        channels are zero, as in training.
+        Vectors come first, in voxels per step, then logits.
         """
         allowed = cores.allowed()
         if allowed is not None and allowed != torch.get_num_threads():
             torch.set_num_threads(allowed)
-        batch = torch.zeros((len(tiles), self.channels, *tiles.shape[2:]))
-        batch[:, : tiles.shape[1]] = torch.from_numpy(tiles)
+        batch = torch.from_numpy(tiles)
+        if self.fill and tiles.shape[1] < self.channels:
+            batch = functional.pad(batch, (0, 0, 0, 0, 0, self.channels - tiles.shape[1]))
         dtype = torch.bfloat16 if self.half else torch.float32
         batch = batch.to(self.device, dtype, memory_format=torch.channels_last)
         outputs = self.module(batch).float()
-        outputs[:, :2] /= FLOW_SCALE
+        if self.vectors:
+            if self.outputs > 3:  # as Cellpose has them: classes first
+                outputs = torch.cat([outputs[:, -3:], outputs[:, :-3]], 1)
+            outputs[:, :2] /= FLOW_SCALE
         result: Floats = np.ascontiguousarray(outputs.cpu().numpy())
         return result
 
 
-@lru_cache(maxsize=1)
-def load(model: str, sha256: str) -> TorchNet:
-    """Network for a model name, path or URL; each process reads and builds it once.
+@dataclass(frozen=True)
+class Called:
+    """A user's function in place of a network; what it gives is checked."""
+
+    name: str
+    function: Callable[..., Any]
+    outputs: int
+
+    def __call__(self, tiles: Floats) -> Floats:
+        """(n, c, y, x) → (n, k, y, x) float32."""
+        found = np.asarray(self.function(tiles), np.float32)
+        expected = (len(tiles), self.outputs, *tiles.shape[2:])
+        if found.shape != expected:
+            raise WeightsError(
+                f"Model '{self.name}' made maps of shape {found.shape} of tiles of shape "
+                f"{tiles.shape}; expected {expected}."
+            )
+        return found
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Networks whose outputs are averaged."""
+
+    nets: tuple[TorchNet | Called, ...]
+
+    def __call__(self, tiles: Floats) -> Floats:
+        """(n, c, y, x) → (n, k, y, x) float32."""
+        total = self.nets[0](tiles)
+        for net in self.nets[1:]:
+            total += net(tiles)
+        total /= len(self.nets)
+        return total
+
+
+def load_all(
+    models: tuple[str, ...], digests: tuple[str, ...], representation: Name | None = None
+) -> Ensemble:
+    """Networks of names, paths or URLs, whose outputs are averaged; see `load`."""
+    pairs = zip(models, digests, strict=True)
+    return Ensemble(tuple(load(name, digest, representation) for name, digest in pairs))
+
+
+@lru_cache(maxsize=8)
+def load(model: str, sha256: str, representation: Name | None = None) -> TorchNet | Called:
+    """Network of a name, path or URL; each process reads and builds it once.
 
     Raises
     ------
     WeightsError
         If the file is no longer the one whose digest is given, or does not fit a network.
     """
-    url = weights.locate(model)
+    known = weights.describe(model, representation)
     if weights.digest(model) != sha256:
         raise WeightsError(
-            f"{url} has changed since the run was planned; put the former weights back, "
+            f"{model} has changed since the run was planned; put the former weights back, "
             "or start a new run."
         )
-    known = weights.describe(model)
+    if is_function(model):
+        return Called(model, load_function(model), known.outputs)
+    url = weights.locate(model)
     module = build(read_state(url), url)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     half = device == "cuda" or has_fast_bfloat16()
     module = module.to(device, torch.bfloat16 if half else torch.float32)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TorchNet(module, known.channels, known.outputs, device, half)
+    vectors = has_vectors(known.representation)
+    fill = known.tile is None
+    return TorchNet(module, known.channels, known.outputs, vectors, device, half, fill)
 
 
 def has_fast_bfloat16() -> bool:

@@ -21,6 +21,10 @@ bytes and SHA-256
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # it loads compiled code, for which a mere listing should not wait
+    from bigseg.core.representations import Name
 
 CELLPOSE3 = "https://www.cellpose.org/models/"
 CELLPOSE4 = "https://huggingface.co/mouseland/cellpose-sam/resolve/main/"
@@ -77,6 +81,10 @@ class Published:
     sha256: str | None = None
     size_model: str | None = None
     """Name of the model that estimates the diameter for this one."""
+    representation: Name = "flows"
+    """What its outputs mean."""
+    threshold: float | None = None
+    """Logit of an object that its publisher uses; None: that of the representation."""
 
     @property
     def filename(self) -> str:
@@ -281,6 +289,8 @@ def _scellseg() -> tuple[Published, ...]:
             bytes=size,
             sha256=sha256,
             size_model=None if file.endswith(".npy") else "size_scellseg",
+            representation="hover" if name.endswith("hover") else "flows",
+            threshold=0.5,
         )
         for name, purpose, file, size, sha256 in rows
     )

@@ -8,22 +8,25 @@ own voxels and of a band around them: there two blocks have an opinion about the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigseg import files
-from bigseg.core.instances import Criteria, Faces, compact, find_instances
+from bigseg.core.classes import count_mapped_votes
+from bigseg.core.instances import Criteria, Faces, compact, find_objects, finish_labels
 from bigseg.core.objects import Table, measure_objects
 from bigseg.core.quantise import BACKGROUND, LOGIT_STEPS
+from bigseg.core.representations import Name
 from bigseg.core.targets import CUBES
-from bigseg.errors import SpecError
+from bigseg.errors import SpecError, WeightsError
 from bigseg.grid import Block, Box, Grid, Index, grow, size, within
 from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.tables import write_table
-from bigseg.stages.predict import predictions_url
-from bigseg.types import Facts, StageSpec
+from bigseg.nets.functions import load_function
+from bigseg.stages import predict
+from bigseg.types import Facts, Floats, StageSpec
 
 
 class Spec(StageSpec):
@@ -44,6 +47,15 @@ class Spec(StageSpec):
     steps: int
     spacing: tuple[float, float, float] = CUBES
     """Voxel lengths along z, y, x, in those of x."""
+    representation: Name = "flows"
+    classes: int = 0
+    """Semantic classes, background among them; 0: none."""
+    diameter: float = 30.0
+    """Of a usual object, voxels along x."""
+    border_threshold: float = 0.5
+    parity: bool = False
+    function: predict.Spec | None = None
+    """How a function is shown the image that makes labels itself, without predictions."""
 
     @property
     def grid(self) -> Grid:
@@ -52,7 +64,14 @@ class Spec(StageSpec):
     @property
     def criteria(self) -> Criteria:
         return Criteria(
-            self.cellprob_threshold, self.judge, self.min_size, self.steps, self.spacing
+            self.cellprob_threshold,
+            self.judge,
+            self.min_size,
+            self.steps,
+            self.spacing,
+            self.diameter,
+            self.border_threshold,
+            self.parity,
         )
 
 
@@ -104,20 +123,23 @@ def prepare(spec: Spec) -> None:
     create_scratch(opinions_url(spec.run), (len(spec.grid), *largest), (1, *pieces), np.uint32)
 
 
-def read(spec: Spec, block: Block) -> NDArray[np.int8]:
-    """Predictions of a block with its halo: (k, z, y, x) int8."""
+def read(spec: Spec, block: Block) -> NDArray[np.int8] | Floats | None:
+    """Predictions of a block with its halo, (k, z, y, x) int8; or what a function is shown."""
+    if spec.function is not None:
+        return predict.read_image(spec.function, block.read)
     t, *space = block.read
-    return np.asarray(scratch(predictions_url(spec.run))[(t, slice(None), *space)][0])
+    return np.asarray(scratch(predict.predictions_url(spec.run))[(t, slice(None), *space)][0])
 
 
-def block(spec: Spec, block: Block, data: NDArray[np.int8]) -> Facts:
+def block(spec: Spec, block: Block, data: Any) -> Facts:
     """Find the objects of a block and store its opinion and its table."""
     flat = spec.ndim == 2
-    packed = data[:, 0] if flat else data
-    faces = _open_faces(spec, block)
-    labels, errors = find_instances(
-        packed[:-1], packed[-1], spec.criteria, faces[1:] if flat else faces
-    )
+    faces = _open_faces(spec, block)[flat:]
+    if spec.function is not None:
+        labels, errors = _called(spec, block, data, faces)
+    else:
+        packed = data[:, 0] if flat else data
+        labels, errors = find_objects(spec.representation, packed, spec.criteria, faces)
     labels = labels[None] if flat else labels
     table = _measure(spec, block, labels, errors)
     kept = keep_box(spec, block)
@@ -127,6 +149,8 @@ def block(spec: Spec, block: Block, data: NDArray[np.int8]) -> Facts:
     scratch(opinions_url(spec.run))[(number, *place)] = opinion
     rows = {name: column[ids - 1] for name, column in table.items()}
     rows["id"] = np.arange(1, len(ids) + 1, dtype=np.uint64)
+    if spec.classes:
+        rows |= _votes(spec, block, labels, data, ids)
     write_table(objects_url(spec.run, block), rows)
     return {"objects": len(ids), "cut": int(rows["cut"].sum())}
 
@@ -134,6 +158,40 @@ def block(spec: Spec, block: Block, data: NDArray[np.int8]) -> Facts:
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Count what the blocks found; objects at faces are counted by every block that sees them."""
     return {name: sum(fact[name] for fact in facts) for name in ("objects", "cut")}
+
+
+def _called(
+    spec: Spec, block: Block, image: Floats | None, faces: Faces
+) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """Objects that a user's function finds in a block."""
+    shape = size(block.read)[2 if spec.ndim == 2 else 1 :]
+    if image is None:
+        return np.zeros(shape, np.uint32), np.zeros(0)
+    name = spec.function.models[0] if spec.function else ""
+    found = np.asarray(load_function(name)(image[:, 0] if spec.ndim == 2 else image))
+    if found.shape != shape or found.dtype.kind not in "bui" or (found.size and found.min() < 0):
+        raise WeightsError(
+            f"Model '{name}' made {found.dtype} labels of shape {found.shape}; expected integers "
+            f"of shape {shape} that are not negative."
+        )
+    ids, dense = np.unique(found, return_inverse=True)
+    labels = dense.reshape(shape).astype(np.uint32) + np.uint32(ids[0] != 0)
+    return finish_labels(labels, spec.criteria, faces)
+
+
+def _votes(
+    spec: Spec,
+    block: Block,
+    labels: NDArray[np.uint32],
+    packed: NDArray[np.int8],
+    ids: NDArray[np.intp],
+) -> Table:
+    """Voxels of each class that the objects have in the block itself; these add up over blocks."""
+    place = within(block.write, block.read)[1:]
+    votes = count_mapped_votes(
+        labels[place], packed[-1][place], spec.classes, int(labels.max(initial=0))
+    )
+    return {f"class_{number}": votes[ids - 1, number] for number in range(spec.classes)}
 
 
 def _measure(

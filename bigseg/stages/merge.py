@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg import files
+from bigseg.core.classes import majority
 from bigseg.core.multicut import edge_costs, solve
 from bigseg.core.objects import Table, combine
 from bigseg.core.overlap import Edges, zone_edges
@@ -131,7 +132,11 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     write_table(offsets_url(spec.run), {"offset": offsets})
     table = combine(_tables(spec), ids, spacing=spec.spacing)
     table["flow_error"] = np.full(len(table["id"]), np.nan)
-    table["flow_error"][ids[ids > 0].astype(np.int64) - 1] = judged.error[component[ids > 0]]
+    rows = ids[ids > 0].astype(np.int64) - 1
+    table["flow_error"][rows] = judged.error[component[ids > 0]]
+    if spec.label.classes:
+        table["class"] = np.zeros(len(table["id"]), np.int64)
+        table["class"][rows] = judged.kind[component[ids > 0]]
     write_table(table_url(spec.run), table)
     return {
         "objects": len(table["id"]),
@@ -166,7 +171,9 @@ class Judgement:
     error: NDArray[np.float64]
     """(components,) flow error, from the blocks that see the object whole; NaN if none does."""
     keep: NDArray[np.bool_]
-    """(components,) whether flow error and size are as wanted."""
+    """(components,) whether flow error, size and class are as wanted."""
+    kind: NDArray[np.int64]
+    """(components,) class of most voxels; all 0 where the model knows no classes."""
 
 
 def _judge(spec: Spec, component: NDArray[np.int64], nodes: int) -> Judgement:
@@ -175,6 +182,7 @@ def _judge(spec: Spec, component: NDArray[np.int64], nodes: int) -> Judgement:
     own = np.zeros(nodes, np.int64)
     voxels, seen = np.zeros(count, np.int64), np.zeros(count, np.int64)
     error = np.zeros(count)
+    votes = np.zeros((count, max(spec.label.classes, 1)), np.int64)
     first = 0
     for table in _tables(spec):
         last = first + len(table["id"])
@@ -184,6 +192,8 @@ def _judge(spec: Spec, component: NDArray[np.int64], nodes: int) -> Judgement:
         np.add.at(voxels, component[first:last], table["voxels"])
         np.add.at(seen, component[first:last], weight)
         np.add.at(error, component[first:last], np.where(whole, table["flow_error"], 0) * weight)
+        for number in range(spec.label.classes):
+            np.add.at(votes[:, number], component[first:last], table[f"class_{number}"])
         first = last
     error = np.where(seen > 0, error / np.maximum(seen, 1), np.nan)
     keep = voxels >= spec.label.min_size
@@ -191,4 +201,7 @@ def _judge(spec: Spec, component: NDArray[np.int64], nodes: int) -> Judgement:
         keep &= voxels <= spec.max_size
     if spec.flow_threshold > 0:
         keep &= ~(error > spec.flow_threshold)
-    return Judgement(own, error, keep)
+    kind = majority(votes)
+    if spec.label.classes:
+        keep &= kind > 0
+    return Judgement(own, error, keep, kind)

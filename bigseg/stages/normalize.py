@@ -31,7 +31,7 @@ from bigseg.errors import ImageError
 from bigseg.grid import Block, Grid, Index
 from bigseg.io.volume import Volume
 from bigseg.spec import Per
-from bigseg.types import Facts, StageSpec
+from bigseg.types import Facts, Floats, StageSpec
 
 
 class Spec(StageSpec):
@@ -48,6 +48,8 @@ class Spec(StageSpec):
     dtype: str
     percentiles: tuple[float, float]
     per: Per
+    mix: bool = False
+    """Whether channels are averaged to grey first."""
     fine: bool = False
 
     @property
@@ -65,7 +67,7 @@ def ranges_url(run: str) -> str:
 
 
 def ranges(run: str) -> list[list[tuple[float, float]]]:
-    """Low and high of each channel, for each frame; one entry if all frames share it."""
+    """Low and high of each channel: one entry, or one for each frame, or for each plane of each."""
     found = json.loads(files.get(ranges_url(run)))
     return [[(low, high) for low, high in frame] for frame in found]
 
@@ -80,7 +82,14 @@ def prepare(spec: Spec) -> None:
 
 def read(spec: Spec, block: Block) -> NDArray[Any]:
     """Voxels of the block: (1, c, z, y, x)."""
-    return Volume.open(spec.image, spec.level).read(block.write, spec.channels)
+    data = Volume.open(spec.image, spec.level).read(block.write, spec.channels)
+    return mixed(data, 1) if spec.mix else data
+
+
+def mixed(data: NDArray[Any], axis: int) -> Floats:
+    """Mean over channels, which stay as an axis of length 1."""
+    mean: Floats = data.mean(axis, dtype=np.float32, keepdims=True)
+    return mean
 
 
 def block(spec: Spec, block: Block, data: NDArray[Any]) -> Facts:
@@ -139,7 +148,9 @@ def _frames(spec: Spec) -> Iterator[tuple[int, list[Block]]]:
 
 
 def _frame(spec: Spec, block: Block) -> int:
-    return block.write[0].start if spec.per == "frame" else 0
+    """Number of the range that a block belongs to."""
+    t, z = block.write[0].start, block.write[1].start
+    return {"image": 0, "frame": int(t), "plane": int(t * spec.shape[1] + z)}[spec.per]
 
 
 def _sum(spec: Spec, blocks: Sequence[Block]) -> list[Counts]:

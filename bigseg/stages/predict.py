@@ -8,7 +8,7 @@ block tiles blend; at its faces each side has `halo` voxels of context.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from bigseg import files
 from bigseg.core.intensity import rescale
 from bigseg.core.planes import ORIENTATIONS, Range, positions, predict_volume, resample
-from bigseg.core.quantise import quantise
-from bigseg.core.tiles import Tiling, predict_planes
-from bigseg.errors import WeightsError
-from bigseg.grid import Block, Grid, Index
+from bigseg.core.representations import Name, count_maps, has_vectors, pack
+from bigseg.core.tiles import TileFunction, Tiling, predict_planes, with_flips
+from bigseg.grid import Block, Box, Grid, Index
 from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.volume import Volume
 from bigseg.nets import weights
-from bigseg.stages.normalize import ranges
+from bigseg.stages.normalize import mixed, ranges
+from bigseg.stages.restore import Plane, restore, source_box
 from bigseg.types import Facts, Floats, StageSpec
 
 if TYPE_CHECKING:
-    from bigseg.nets.network import TorchNet
+    from bigseg.nets.network import Ensemble
 
 Triple = tuple[float, float, float]
 
@@ -46,6 +46,13 @@ class Spec(StageSpec):
     image: str
     level: int
     channels: tuple[int, ...]
+    mix: bool = False
+    """Whether channels are averaged to grey."""
+    intensity: tuple[float, float] | None = None
+    """Values that become 0 and 1; None: what `normalize` found."""
+    invert: bool = False
+    restore: Plane | None = None
+    """How a restoring network is shown the image on its way, if there is one."""
     shape: Index
     """(t, z, y, x)."""
     block: Index
@@ -53,13 +60,21 @@ class Spec(StageSpec):
     halo: Index
     """Context on each side of a block, voxels."""
     ndim: Literal[2, 3]
-    model: str
-    digest: str
-    """SHA-256 of the weights."""
+    models: tuple[str, ...]
+    """Names, paths or URLs of networks, whose outputs are averaged."""
+    digests: tuple[str, ...]
+    """SHA-256 of each."""
+    representation: Name = "flows"
+    outputs: int = 3
+    """Maps that each network makes of a tile."""
+    flips: bool = False
+    """Whether mirror images of each tile are averaged."""
     scale: Triple
     """Pixels of the network per voxel, (z, y, x)."""
     tile: int
     margin: int
+    fixed: bool = False
+    """Whether the network takes tiles of exactly this size only."""
 
     @property
     def grid(self) -> Grid:
@@ -67,45 +82,43 @@ class Spec(StageSpec):
 
     @property
     def tiling(self) -> Tiling:
-        return Tiling(self.tile, self.margin)
+        return Tiling(self.tile, self.margin, self.fixed)
 
     @property
     def batch(self) -> int:
         """Tiles per call of the network."""
         return max(CALL // self.tile**2, 1)
 
+    @property
+    def maps(self) -> int:
+        """Maps that are kept of each voxel."""
+        return count_maps(self.representation, self.outputs, self.ndim)
+
 
 def predictions_url(run: str) -> str:
-    """Where predictions are: int8 (t, k, z, y, x), see `core.quantise`."""
+    """Where predictions are: int8 (t, k, z, y, x), see `core.representations`."""
     return files.join(run, "scratch", "predictions")
 
 
 def check(spec: Spec) -> None:
-    """Refuse weights that do not fit the channels, or no network."""
-    model = weights.describe(spec.model)
-    if len(spec.channels) > model.channels:
-        raise WeightsError(
-            f"Model '{spec.model}' takes {model.channels} channel(s), "
-            f"but {len(spec.channels)} are given: {spec.channels}."
-        )
-    if spec.model not in weights.bundled():  # those are tested with the package
+    """Refuse weights that fit no network."""
+    if any(model not in weights.bundled() for model in spec.models):  # those are tested
         load(spec)
 
 
-def load(spec: Spec) -> TorchNet:
-    """The network, built once per process."""
+def load(spec: Spec) -> Ensemble:
+    """The networks, built once per process."""
     # Imported here: PyTorch takes a second and 200 MB of every process, and only those that
     # predict need it.
     from bigseg.nets import network
 
-    return network.load(spec.model, spec.digest)
+    return network.load_all(spec.models, spec.digests, spec.representation)
 
 
 def prepare(spec: Spec) -> None:
     """Create the scratch array; a block is a whole number of its chunks."""
     t, *space = spec.shape
-    shape = (t, spec.ndim + 1, *space)
-    create_scratch(predictions_url(spec.run), shape, chunks(spec), np.int8)
+    create_scratch(predictions_url(spec.run), (t, spec.maps, *space), chunks(spec), np.int8)
 
 
 def chunks(spec: Spec) -> Index:
@@ -116,18 +129,44 @@ def chunks(spec: Spec) -> Index:
         while length > most and length % 2 == 0:
             length //= 2
         edges.append(length)
-    return (1, spec.ndim + 1, *edges)
+    return (1, spec.maps, *edges)
 
 
 def read(spec: Spec, block: Block) -> Floats | None:
     """Normalised image of a block with its context: (c, z, y, x); None where it is constant."""
-    data = Volume.open(spec.image, spec.level).read(block.read, spec.channels)[0]
+    return read_image(spec, block.read)
+
+
+def read_image(spec: Spec, box: Box) -> Floats | None:
+    """Normalised voxels of a (t, z, y, x) box: (c, z, y, x); None where they are constant."""
+    wide = source_box(spec.restore, box) if spec.restore else box
+    data = Volume.open(spec.image, spec.level).read(wide, spec.channels)[0]
     if all((channel == channel.flat[0]).all() for channel in data):
         return None
-    found = ranges(spec.run)
-    frame = found[block.index[0] if len(found) > 1 else 0]
-    scaled = [rescale(channel, *limits) for channel, limits in zip(data, frame, strict=True)]
-    return np.stack(scaled)
+    if spec.mix:
+        data = mixed(data, 0)
+    scaled = np.empty(data.shape, np.float32)
+    for channel, values in enumerate(data):
+        for planes, limits in _ranges(spec, wide, channel):
+            scaled[channel, planes] = rescale(values[planes], *limits)
+    if spec.invert:
+        np.subtract(1, scaled, out=scaled)
+    return restore(spec.restore, scaled, box) if spec.restore else scaled
+
+
+def _ranges(spec: Spec, box: Box, channel: int) -> Iterator[tuple[slice, tuple[float, float]]]:
+    """Planes of a box that share an intensity range, and the range."""
+    if spec.intensity is not None:
+        yield slice(None), spec.intensity
+        return
+    found, (frames, depth) = ranges(spec.run), spec.shape[:2]
+    t, z = box[0].start, box[1]
+    if len(found) <= frames:
+        yield slice(None), found[t if len(found) > 1 else 0][channel]
+        return
+    for plane in range(z.start, z.stop):
+        here = plane - z.start
+        yield slice(here, here + 1), found[t * depth + plane][channel]
 
 
 def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
@@ -136,13 +175,14 @@ def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
     if data is None:
         return {"kept": kept, "computed": 0, "network_seconds": 0.0, "empty": True}
     net = Counting(load(spec))
+    run = with_flips(net, has_vectors(spec.representation)) if spec.flips else net
     field = (
-        predict_2d(spec, net, data, block) if spec.ndim == 2 else predict_3d(spec, net, data, block)
+        predict_2d(spec, run, data, block) if spec.ndim == 2 else predict_3d(spec, run, data, block)
     )
-    packed = quantise(field[:-1], field[-1])
+    packed = pack(spec.representation, field, spec.ndim)
     t, *space = block.write
     scratch(predictions_url(spec.run))[(t, slice(None), *space)] = packed[None]
-    views = 1 if spec.ndim == 2 else len(ORIENTATIONS)
+    views = (1 if spec.ndim == 2 else len(ORIENTATIONS)) * (4 if spec.flips else 1)
     worked = kept * views * float(np.prod(spec.scale) if spec.ndim == 3 else spec.scale[1] ** 2)
     return {
         "kept": kept,
@@ -167,7 +207,7 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
 class Counting:
     """A network that counts what it is asked for."""
 
-    def __init__(self, net: TorchNet) -> None:
+    def __init__(self, net: TileFunction) -> None:
         self.net = net
         self.pixels = 0
         self.seconds = 0.0
@@ -180,23 +220,24 @@ class Counting:
         return outputs
 
 
-def predict_2d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
-    """Flow y, flow x and logit of each plane: (3, z, y, x) of the block's own voxels."""
+def predict_2d(spec: Spec, net: TileFunction, data: Floats, block: Block) -> Floats:
+    """Outputs for each plane: (k, z, y, x) of the block's own voxels."""
     planes = np.moveaxis(data, 0, 1)  # (z, c, y, x)
     for axis, scale in ((2, spec.scale[1]), (3, spec.scale[2])):
         planes = _to_network(planes, axis, scale)
     extra = _borders(spec, block)[1:]
     wide = np.pad(planes, ((0, 0), (0, 0), *extra))
-    outputs = predict_planes(net, wide, spec.tiling, 3, spec.batch)
+    outputs = predict_planes(net, wide, spec.tiling, spec.outputs, spec.batch)
     (top, _), (left, _) = extra
     outputs = outputs[:, :, top : top + planes.shape[2], left : left + planes.shape[3]]
     for axis, number in ((2, 2), (3, 3)):
         outputs = _from_network(outputs, axis, block, number)
-    return _in_voxels(np.moveaxis(outputs, 1, 0), spec.scale[1:])
+    field = np.moveaxis(outputs, 1, 0)
+    return _in_voxels(field, spec.scale[1:]) if spec.representation == "flows" else field
 
 
-def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
-    """Flow z, y, x and logit, (4, z, y, x), of the block's own voxels."""
+def predict_3d(spec: Spec, net: TileFunction, data: Floats, block: Block) -> Floats:
+    """Flow z, y, x, if there are flows, and logits, (k, z, y, x), of the block's own voxels."""
     volume = data
     for axis, scale in enumerate(spec.scale, 1):
         volume = _to_network(volume, axis, scale)
@@ -205,18 +246,19 @@ def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
     z, y, x = ((a + n, b + n) for (a, b), (n, _) in zip(core, extra, strict=True))
 
     def predict(planes: Floats) -> Floats:
-        return predict_planes(net, planes, spec.tiling, 3, spec.batch)
+        return predict_planes(net, planes, spec.tiling, spec.outputs, spec.batch)
 
     lengths = volume.shape
     volume = np.pad(volume, ((0, 0), *extra))
-    field = predict_volume(predict, volume, (z, y, x))
+    flows = has_vectors(spec.representation)
+    field = predict_volume(predict, volume, (z, y, x), outputs=spec.outputs, vectors=flows)
     del volume
     own = np.empty((len(field), *(box.stop - box.start for box in block.write[1:])), np.float32)
     for number, part in enumerate(field):  # one by one, which takes a quarter of the memory
         for axis in (1, 2, 3):
             part = _from_network(part, axis - 1, block, axis, core[axis - 1], lengths[axis])
         own[number] = part
-    return _in_voxels(own, spec.scale)
+    return _in_voxels(own, spec.scale) if flows else own
 
 
 def _in_voxels(field: Floats, scale: tuple[float, ...]) -> Floats:

@@ -36,6 +36,7 @@ class Spec(StageSpec):
 
     run: str
     settings: SegmentSpec
+    channels: tuple[int, ...]
     label: label.Spec
 
     @property
@@ -112,12 +113,13 @@ def make_page(spec: Spec) -> str:
 def _subject(spec: Spec) -> Iterator[Subject]:
     """What the page shows; the truth stays open as long as the context."""
     image = describe(spec.settings.image)
-    channels = tuple(image.channel(wanted) for wanted in spec.settings.channels or (0,))
+    found = _ranges(spec, len(spec.channels))
+    channels = spec.channels[: len(found[0])]  # a mean of channels has one range
     values: dict[str, Any] = {
         "settings": spec.settings,
         "image": image,
         "channels": channels,
-        "ranges": _ranges(spec.run, len(channels)),
+        "ranges": found,
         "grid": spec.label.grid,
         "ndim": spec.label.ndim,
         "table": _table(spec.run),
@@ -138,9 +140,11 @@ def _fitting(mask: Mask, spec: Spec) -> Mask | None:
     return mask if mask.shape == shape else None
 
 
-def _ranges(run: str, channels: int) -> list[list[tuple[float, float]]]:
+def _ranges(spec: Spec, channels: int) -> list[list[tuple[float, float]]]:
+    if spec.settings.intensity is not None:
+        return [[spec.settings.intensity] * channels]
     try:
-        return ranges(run)
+        return ranges(spec.run)
     except FileNotFoundError:
         return [[(0.0, 1.0)] * channels]
 

@@ -79,9 +79,16 @@ class Subject:
     def read_image(self, box: Box, level: int = 0) -> Floats:
         """Voxels of a box (t, z, y, x) of one frame as (c, z, y, x), scaled for the eye."""
         data = Volume(self.image, self.settings.level + level).read(box, self.channels)[0]
-        limits = self.ranges[box[0].start if len(self.ranges) > 1 else 0]
+        limits = self.ranges[self._range(box)]
         scaled = [rescale(c, *limit) for c, limit in zip(data, limits, strict=True)]
         return np.stack(scaled).astype(np.float32, copy=False)
+
+    def _range(self, box: Box) -> int:
+        """Number of the intensity range of a box: one for all, for its frame, or for its plane."""
+        frames, depth = self.grid.shape[:2]
+        if len(self.ranges) <= frames:
+            return int(box[0].start) if len(self.ranges) > 1 else 0
+        return int(box[0].start * depth + min((box[1].start + box[1].stop) // 2, depth - 1))
 
     def read_labels(self, box: Box, level: int = 0) -> NDArray[Any]:
         """Final ids of a box of one frame: (z, y, x); zeros where there are no labels yet."""

@@ -23,7 +23,7 @@ def saved(folder: Path, **changed: torch.Tensor) -> str:
 def test_a_saved_network_comes_back_and_runs(tmp_path: Path) -> None:
     url = saved(tmp_path)
     net = network.load(url, weights.digest(url))
-    assert net.module.widths == NARROW == widths_of(net.module.state_dict())
+    assert net.module.widths == NARROW
     outputs = net(np.zeros((1, 1, 16, 24), np.float32))
     assert outputs.shape == (1, 3, 16, 24)
     assert outputs.dtype == np.float32
@@ -53,5 +53,5 @@ def test_weights_that_change_under_a_run_are_refused(tmp_path: Path) -> None:
 
 
 def test_an_unknown_model_is_told_the_known_ones() -> None:
-    with pytest.raises(NotFound, match=r"one of: .*nuclei"):
+    with pytest.raises(NotFound, match=r"a name like .*nuclei"):
         weights.locate("nucleus")

@@ -61,7 +61,12 @@ def with_report(folder: Path, truth: Any, cut: Cut, axes: str, **settings: Any) 
     labelled = run.step("label").spec
     assert isinstance(labelled, label.Spec)
     values = {"image": f"{folder}/image.zarr", "output": f"{folder}/labels.zarr", "model": "nuclei"}
-    spec = report.Spec(run=run.url, settings=SegmentSpec(**(values | settings)), label=labelled)
+    spec = report.Spec(
+        run=run.url,
+        settings=SegmentSpec(**(values | settings)),
+        channels=settings.get("channels", (0,)),
+        label=labelled,
+    )
     steps = [(s.name, s.stage, s.spec) for s in run.steps]
     planned = Run(run.url, "1.2.3", {}, make_steps([*steps, ("report", "report", spec)]))
     planned.save()
