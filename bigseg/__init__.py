@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bigseg.io.arrays import open_image, open_labels
     from bigseg.pipeline import Result, segment
+    from bigseg.restoration import restore
     from bigseg.spec import SegmentSpec
     from bigseg.stages.evaluate import evaluate
     from bigseg.version import VERSION as __version__
@@ -19,6 +20,7 @@ __all__ = [
     "evaluate",
     "open_image",
     "open_labels",
+    "restore",
     "segment",
 ]
 
@@ -29,6 +31,7 @@ _HOMES = {
     "evaluate": ("bigseg.stages.evaluate", "evaluate"),
     "open_image": ("bigseg.io.arrays", "open_image"),
     "open_labels": ("bigseg.io.arrays", "open_labels"),
+    "restore": ("bigseg.restoration", "restore"),
     "segment": ("bigseg.pipeline", "segment"),
 }
 

@@ -25,7 +25,18 @@ from bigseg.io.volume import Volume
 from bigseg.lattice import network_scale, object_diameter, predict_blocks, tiling_for
 from bigseg.nets import weights
 from bigseg.spec import SegmentSpec
-from bigseg.stages import label, merge, normalize, predict, publish, pyramid, report, restore, write
+from bigseg.stages import (
+    label,
+    merge,
+    normalize,
+    predict,
+    publish,
+    pyramid,
+    report,
+    restore,
+    windows,
+    write,
+)
 from bigseg.types import StageSpec
 
 PUBLISHED_STEPS = 200
@@ -100,7 +111,21 @@ def describe_models(spec: SegmentSpec) -> list[weights.Model]:
 def _counting_steps(spec: SegmentSpec, volume: Volume, shown: predict.Spec) -> list[Step]:
     """Steps that find what is dark and what is bright."""
     block = reading_block(volume)
-    dtype = np.dtype(np.float32) if shown.mix else volume.dtype
+    if shown.window is not None:
+        whole = tuple(ceil(n / w) * w for n, w in zip(block[1:], shown.window, strict=True))
+        local = windows.Spec(
+            run=shown.run,
+            image=spec.image,
+            level=spec.level,
+            channels=shown.channels,
+            sight=shown.sight,
+            shape=shown.shape,
+            block=(1, *whole),
+            window=shown.window,
+            percentiles=spec.percentiles,
+        )
+        return [Step("windows", "windows", local)]
+    dtype = volume.dtype if shown.sight.plain else np.dtype(np.float32)
     counted = normalize.Spec(
         run=shown.run,
         image=spec.image,
@@ -111,7 +136,7 @@ def _counting_steps(spec: SegmentSpec, volume: Volume, shown: predict.Spec) -> l
         dtype=dtype.str,
         percentiles=spec.percentiles,
         per=spec.normalize_per,
-        mix=shown.mix,
+        sight=shown.sight,
     )
     steps = [Step("normalize", "normalize", counted)]
     if not is_exact_in_one_pass(dtype):
@@ -139,7 +164,8 @@ def _shown(
         image=spec.image,
         level=spec.level,
         channels=channels,
-        mix=mix,
+        sight=normalize.Sight(mix=mix, smooth=spec.smooth, sharpen=spec.sharpen),
+        window=_window(spec, scale, ndim),
         intensity=spec.intensity,
         invert=spec.invert,
         restore=_restoring(spec, shape, object_diameter(spec, model)),
@@ -157,6 +183,14 @@ def _shown(
         margin=tiling.margin,
         fixed=tiling.fixed,
     )
+
+
+def _window(spec: SegmentSpec, scale: tuple[float, float, float], ndim: int) -> Index | None:
+    """Windows of intensity, (z, y, x): as deep as wide in volumes, one plane in planes."""
+    if spec.window is None or spec.intensity is not None:
+        return None
+    deep = max(round(spec.window * scale[2] / scale[0]), 1) if ndim == 3 else 1
+    return deep, spec.window, spec.window
 
 
 def _restoring(spec: SegmentSpec, shape: Index, diameter: float) -> restore.Plane | None:

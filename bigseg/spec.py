@@ -66,6 +66,13 @@ class SegmentSpec(BaseModel):
     """One intensity range for all of a channel, or one for each frame, or for each plane."""
     intensity: tuple[float, float] | None = None
     """Values that become 0 and 1, instead of percentiles."""
+    window: Annotated[int, Field(ge=16)] | None = None
+    """Edge, in voxels along x, of windows whose percentiles become 0 and 1, smoothed and without
+    seams, so that bright and dark regions become alike; None: one range for all."""
+    smooth: Annotated[float, Field(ge=0)] = 0.0
+    """Sigma, in pixels, of a Gaussian that takes noise away first."""
+    sharpen: Annotated[float, Field(ge=0)] = 0.0
+    """Sigma, in pixels, of a Gaussian of the surroundings that is subtracted first."""
     invert: bool = False
     """Show dark objects as bright ones."""
     block: tuple[Annotated[int, Field(ge=16)], ...] | None = None

@@ -147,6 +147,27 @@ def segment(
             rich_help_panel=VOXELS,
         ),
     ] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=16,
+            metavar="PIXELS",
+            help="Edge of windows with percentiles of their own, smoothed and without seams, where "
+            "brightness varies over the image.",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    smooth: Annotated[
+        float | None,
+        typer.Option(help="Sigma of a Gaussian against noise, pixels.", rich_help_panel=VOXELS),
+    ] = None,
+    sharpen: Annotated[
+        float | None,
+        typer.Option(
+            help="Sigma of a Gaussian of the surroundings to subtract, pixels.",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
     invert: Annotated[
         bool,
         typer.Option("--invert", help="Show dark objects as bright ones.", rich_help_panel=VOXELS),
@@ -316,6 +337,9 @@ def segment(
         percentiles=split(percentiles),
         normalize_per=normalize_per,
         intensity=split(intensity),
+        window=window,
+        smooth=smooth,
+        sharpen=sharpen,
         invert=invert or None,
         restore=restore,
         flips=flips or None,

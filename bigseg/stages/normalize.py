@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
 
 from bigseg import files
+from bigseg.core.filters import Filters
 from bigseg.core.intensity import (
     BINS,
     Counts,
@@ -28,10 +30,48 @@ from bigseg.core.intensity import (
     wanted_bins,
 )
 from bigseg.errors import ImageError
-from bigseg.grid import Block, Grid, Index
+from bigseg.grid import Block, Box, Grid, Index, grow, within
 from bigseg.io.volume import Volume
 from bigseg.spec import Per
-from bigseg.types import Facts, Floats, StageSpec
+from bigseg.types import Facts, StageSpec
+
+
+class Sight(BaseModel):
+    """How voxels are looked at before their intensities are counted or rescaled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mix: bool = False
+    """Whether channels are averaged to grey."""
+    smooth: float = 0.0
+    sharpen: float = 0.0
+    """See `core.filters`."""
+
+    @property
+    def filters(self) -> Filters:
+        return Filters(self.smooth, self.sharpen)
+
+    @property
+    def plain(self) -> bool:
+        """Whether voxels stay what they are."""
+        return not (self.mix or self.filters.reach)
+
+
+def look(volume: Volume, box: Box, channels: tuple[int, ...], sight: Sight) -> NDArray[Any]:
+    """Voxels of a (t, z, y, x) box of one frame, as the whole image would have them: (c, z, y, x).
+
+    They keep their type unless something is done to them.
+    """
+    reach = sight.filters.reach
+    t, _, z, y, x = volume.shape
+    wide = grow(box, (0, 0, reach, reach), (t, z, y, x))
+    data: NDArray[Any] = volume.read(wide, channels)[0]
+    if sight.mix:
+        data = data.mean(0, dtype=np.float32, keepdims=True)
+    if not reach:
+        return data
+    filtered = np.stack([sight.filters.apply(channel) for channel in data])
+    return filtered[(slice(None), *within(box, wide)[1:])]
 
 
 class Spec(StageSpec):
@@ -48,8 +88,7 @@ class Spec(StageSpec):
     dtype: str
     percentiles: tuple[float, float]
     per: Per
-    mix: bool = False
-    """Whether channels are averaged to grey first."""
+    sight: Sight = Sight()
     fine: bool = False
 
     @property
@@ -82,14 +121,7 @@ def prepare(spec: Spec) -> None:
 
 def read(spec: Spec, block: Block) -> NDArray[Any]:
     """Voxels of the block: (1, c, z, y, x)."""
-    data = Volume.open(spec.image, spec.level).read(block.write, spec.channels)
-    return mixed(data, 1) if spec.mix else data
-
-
-def mixed(data: NDArray[Any], axis: int) -> Floats:
-    """Mean over channels, which stay as an axis of length 1."""
-    mean: Floats = data.mean(axis, dtype=np.float32, keepdims=True)
-    return mean
+    return look(Volume.open(spec.image, spec.level), block.write, spec.channels, spec.sight)[None]
 
 
 def block(spec: Spec, block: Block, data: NDArray[Any]) -> Facts:

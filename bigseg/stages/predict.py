@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,8 @@ from bigseg.grid import Block, Box, Grid, Index
 from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.volume import Volume
 from bigseg.nets import weights
-from bigseg.stages.normalize import mixed, ranges
+from bigseg.stages import windows
+from bigseg.stages.normalize import Sight, look, ranges
 from bigseg.stages.restore import Plane, restore, source_box
 from bigseg.types import Facts, Floats, StageSpec
 
@@ -46,8 +47,9 @@ class Spec(StageSpec):
     image: str
     level: int
     channels: tuple[int, ...]
-    mix: bool = False
-    """Whether channels are averaged to grey."""
+    sight: Sight = Sight()
+    window: Index | None = None
+    """(z, y, x) of windows that have intensity ranges of their own; None: one range for many."""
     intensity: tuple[float, float] | None = None
     """Values that become 0 and 1; None: what `normalize` found."""
     invert: bool = False
@@ -140,18 +142,24 @@ def read(spec: Spec, block: Block) -> Floats | None:
 def read_image(spec: Spec, box: Box) -> Floats | None:
     """Normalised voxels of a (t, z, y, x) box: (c, z, y, x); None where they are constant."""
     wide = source_box(spec.restore, box) if spec.restore else box
-    data = Volume.open(spec.image, spec.level).read(wide, spec.channels)[0]
+    data = look(Volume.open(spec.image, spec.level), wide, spec.channels, spec.sight)
     if all((channel == channel.flat[0]).all() for channel in data):
         return None
-    if spec.mix:
-        data = mixed(data, 0)
-    scaled = np.empty(data.shape, np.float32)
-    for channel, values in enumerate(data):
-        for planes, limits in _ranges(spec, wide, channel):
-            scaled[channel, planes] = rescale(values[planes], *limits)
+    scaled = _rescaled(spec, wide, data)
     if spec.invert:
         np.subtract(1, scaled, out=scaled)
     return restore(spec.restore, scaled, box) if spec.restore else scaled
+
+
+def _rescaled(spec: Spec, box: Box, data: NDArray[Any]) -> Floats:
+    """Map what is dark to 0 and what is bright to 1: (c, z, y, x)."""
+    if spec.window is not None:
+        return windows.rescaled(spec.run, spec.window, spec.shape, box, data)
+    scaled = np.empty(data.shape, np.float32)
+    for channel, values in enumerate(data):
+        for planes, limits in _ranges(spec, box, channel):
+            scaled[channel, planes] = rescale(values[planes], *limits)
+    return scaled
 
 
 def _ranges(spec: Spec, box: Box, channel: int) -> Iterator[tuple[slice, tuple[float, float]]]:

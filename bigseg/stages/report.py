@@ -21,7 +21,7 @@ from bigseg.io.ome import Image, describe
 from bigseg.io.tables import read_table
 from bigseg.run.folder import is_run, open_run
 from bigseg.spec import SegmentSpec
-from bigseg.stages import label, merge
+from bigseg.stages import label, merge, windows
 from bigseg.stages.evaluate import evaluation_url
 from bigseg.stages.normalize import ranges
 from bigseg.types import Facts, StageSpec
@@ -143,6 +143,8 @@ def _fitting(mask: Mask, spec: Spec) -> Mask | None:
 def _ranges(spec: Spec, channels: int) -> list[list[tuple[float, float]]]:
     if spec.settings.intensity is not None:
         return [[spec.settings.intensity] * channels]
+    if spec.settings.window is not None:
+        return windows.usual_ranges(spec.run) or [[(0.0, 1.0)] * channels]
     try:
         return ranges(spec.run)
     except FileNotFoundError:
