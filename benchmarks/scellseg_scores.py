@@ -41,6 +41,7 @@ from bigseg.core.planes import positions, resample
 from bigseg.core.quality import remove_objects
 from bigseg.core.tiles import Tiling, predict_planes, round_up
 from bigseg.nets import scellseg
+from bigseg.nets.architectures import published_keys
 
 VERSION = "scellseg==0.1.8"
 SHA256 = "084c5f1b12d0d97f0c3d0880ae579c1b7c4f7dea2203486bd11ba4c640a92d3c"
@@ -109,7 +110,7 @@ def assets() -> Path:
 def network(name: str) -> scellseg.ScellsegNet:
     """One of the published networks."""
     state = torch.load(assets() / "pretrained_models" / name, "cpu", weights_only=True)
-    state = scellseg.published_keys(state)
+    state = published_keys(state)
     net = scellseg.build({key: tuple(value.shape) for key, value in state.items()})
     net.load_state_dict(state, strict=True)
     return net.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]

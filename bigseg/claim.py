@@ -83,7 +83,7 @@ def claim(run: Run, spec: SegmentSpec, planned: Sequence[PlannedStep], overwrite
             raise _refusal(former, run, spec.target)
         if files.names(spec.target):
             _check_result(spec.target, overwrite)
-        _check_run_folder(run.url, spec, way)
+        check_run_folder(run.url, spec.image, spec.target, way)
         check_space(run.url, planned)
     else:
         check_predictions(run)
@@ -139,9 +139,9 @@ def _difference(former: Run, run: Run) -> str:
     return "; ".join(changed) or "another image, other weights or another version of bigseg"
 
 
-def _check_run_folder(url: str, spec: SegmentSpec, way: Way) -> None:
+def check_run_folder(url: str, image: str, target: str, way: Way) -> None:
     """Refuse to mix a run with files that are not its own."""
-    for place in (spec.image, spec.target):
+    for place in (image, target):
         if f"{url}/".startswith(f"{place}/") or f"{place}/".startswith(f"{url}/"):
             raise SpecError(
                 f"The run folder {url} and {place} must not lie in each other; "

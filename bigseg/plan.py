@@ -64,7 +64,7 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
         In a sentence, if the image, the model and the settings do not fit each other.
     """
     volume = Volume.open(spec.image, spec.level)
-    check_target(spec, volume)
+    check_target(spec.image, spec.target, volume)
     models = describe_models(spec)
     ndim = _ndim(spec, volume.shape[2], models[0])
     channels, mix = resolve_channels(spec.channels, volume, models[0])
@@ -96,12 +96,13 @@ def describe_models(spec: SegmentSpec) -> list[weights.Model]:
     models = [weights.describe(name, spec.representation) for name in spec.models]
     for model in models:
         weights.check_representation(model)
-        for what in ("representation", "outputs", "diameter", "tile"):
+        for what in ("representation", "outputs", "channels", "diameter", "tile"):
             ours, first = getattr(model, what), getattr(models[0], what)
             if ours != first:
                 raise SpecError(
-                    f"Models '{models[0].name}' and '{model.name}' cannot be averaged: their "
-                    f"{what} is {first} and {ours}."
+                    f"Models '{models[0].name}' and '{model.name}' cannot be averaged: {what} "
+                    f"must be the same, but {'are' if what.endswith('s') else 'is'} {first} and "
+                    f"{ours}."
                 )
     if len(models) > 1 and models[0].representation == "labels":
         raise SpecError("Models that make labels cannot be averaged; give one.")
@@ -271,9 +272,9 @@ def _space(volume: Volume) -> Index:
     return t, z, y, x
 
 
-def check_target(spec: SegmentSpec, volume: Volume) -> None:
+def check_target(image: str, target: str, volume: Volume) -> None:
     """Refuse to write into the arrays of the input."""
-    image, target = files.absolute(spec.image), files.absolute(spec.target)
+    image, target = files.absolute(image), files.absolute(target)
     if target == image or image.startswith(target + "/"):
         raise SpecError(f"The output {target} would replace the image {image}; choose another.")
     for level in volume.image.levels:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bigseg import files
 from bigseg.budget import PROCESS
-from bigseg.claim import Claim, Way, _check_run_folder, is_finished, remove_run
+from bigseg.claim import Claim, Way, check_run_folder, is_finished, remove_run
 from bigseg.errors import ImageError, OutputExists, SpecError
 from bigseg.events import Listener, ignore
 from bigseg.grid import size
@@ -18,12 +18,13 @@ from bigseg.nets.published import PUBLISHED
 from bigseg.nets.weights import bundled
 from bigseg.pipeline import Interrupted
 from bigseg.plan import Step
-from bigseg.restoration_plan import RestoreSpec, parse, plan_restore
+from bigseg.restoration_plan import RestoreSpec, plan_restore
 from bigseg.run.cluster import open_cluster, workers_here
 from bigseg.run.execute import run_steps
 from bigseg.run.folder import Run, is_run, make_steps, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import memory
+from bigseg.spec import parse_as
 from bigseg.stages import restore as stage
 from bigseg.version import VERSION
 
@@ -119,7 +120,7 @@ def restore(
         In a sentence: before anything is written if something does not fit, or afterwards if
         blocks failed.
     """
-    spec = parse({**settings, "image": image, "output": output})
+    spec = parse_as(RestoreSpec, {**settings, "image": image, "output": output})
     return execute(
         spec, run=run, cluster=cluster, workers=workers, overwrite=overwrite, listener=listener
     )
@@ -157,7 +158,7 @@ def resume(
     for step in found.steps:
         if not Ledger.of(found, step).tally().finished:
             step.module.check(step.spec)
-    target = parse(found.settings).target
+    target = parse_as(RestoreSpec, found.settings).target
     return _do(Claim(found, target, Way.CONTINUE), cluster, workers, listener)
 
 
@@ -226,7 +227,7 @@ def _claim(run: Run, spec: RestoreSpec, overwrite: bool) -> Claim:
             )
     if way is not Way.CONTINUE:
         _check_target(spec.target, former)
-        _check_run_folder(run.url, spec, way)  # type: ignore[arg-type]
+        check_run_folder(run.url, spec.image, spec.target, way)
     for url in (run.url, spec.target):
         files.check_writable(url)
     return Claim(run, spec.target, way)

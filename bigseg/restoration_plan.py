@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import ceil, prod
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from bigseg.core.intensity import is_exact_in_one_pass
 from bigseg.core.tiles import round_up
@@ -71,30 +70,6 @@ class RestoreSpec(BaseModel):
         return self.output.rstrip("/") + ".bigseg"
 
 
-def parse(values: Mapping[str, Any]) -> RestoreSpec:
-    """Read a specification; every problem is named with its key, value and range.
-
-    Raises
-    ------
-    SpecError
-        If a key is unknown, missing or has a wrong value.
-    """
-    try:
-        return RestoreSpec.model_validate(values)
-    except ValidationError as error:
-        raise SpecError(" ".join(_sentence(problem) for problem in error.errors())) from None
-
-
-def _sentence(problem: Mapping[str, Any]) -> str:
-    key = str(problem["loc"][0])
-    if problem["type"] == "extra_forbidden":
-        known = ", ".join(RestoreSpec.model_fields)
-        return f"'{key}' is not a setting of restoring; the settings are {known}."
-    if problem["type"] == "missing":
-        return f"'{key}' is missing."
-    return f"'{key}' is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}."
-
-
 def plan_restore(spec: RestoreSpec, run: str) -> list[Step]:
     """Lay out the steps that restore an image.
 
@@ -104,7 +79,7 @@ def plan_restore(spec: RestoreSpec, run: str) -> list[Step]:
         In a sentence, if the image, the model and the settings do not fit each other.
     """
     volume = Volume.open(spec.image, spec.level)
-    check_target(spec, volume)  # type: ignore[arg-type]
+    check_target(spec.image, spec.target, volume)
     plane = plan_plane(spec, volume)
     t, count, z, y, x = volume.shape
     channels = tuple(volume.image.channel(c) for c in spec.channels or range(count))

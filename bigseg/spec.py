@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -113,7 +113,15 @@ class SegmentSpec(BaseModel):
         return (self.output or f"{self.image}.{self.name}").rstrip("/") + ".bigseg"
 
 
+Specification = TypeVar("Specification", bound=BaseModel)
+
+
 def parse(values: Mapping[str, Any]) -> SegmentSpec:
+    """Read a specification of a segmentation; see `parse_as`."""
+    return parse_as(SegmentSpec, values)
+
+
+def parse_as(kind: type[Specification], values: Mapping[str, Any]) -> Specification:
     """Read a specification; every problem is named with its key, value and range.
 
     Raises
@@ -122,9 +130,10 @@ def parse(values: Mapping[str, Any]) -> SegmentSpec:
         If a key is unknown, missing or has a wrong value.
     """
     try:
-        return SegmentSpec.model_validate(values)
+        return kind.model_validate(values)
     except ValidationError as error:
-        raise SpecError(" ".join(_sentence(problem) for problem in _distinct(error))) from None
+        known = tuple(kind.model_fields)
+        raise SpecError(" ".join(_sentence(one, known) for one in _distinct(error))) from None
 
 
 WAYS = ("function-", "constrained-", "literal[")
@@ -143,11 +152,10 @@ def _distinct(error: ValidationError) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _sentence(problem: Mapping[str, Any]) -> str:
+def _sentence(problem: Mapping[str, Any], known: Sequence[str]) -> str:
     key = problem["key"]
     if problem["type"] == "extra_forbidden":
-        known = ", ".join(SegmentSpec.model_fields)
-        return f"'{key}' is not a setting; the settings are {known}."
+        return f"'{key}' is not a setting; the settings are {', '.join(known)}."
     if problem["type"] == "missing":
         return f"'{key}' is missing."
     return f"'{key}' is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}."

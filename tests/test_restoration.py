@@ -21,9 +21,10 @@ from bigseg.io.volume import Volume
 from bigseg.nets import restorer, weights
 from bigseg.nets.cellpose_unet import CellposeUNet
 from bigseg.pipeline import Interrupted
-from bigseg.restoration_plan import parse
+from bigseg.restoration_plan import RestoreSpec
 from bigseg.run.folder import open_run
 from bigseg.run.worker import run_block
+from bigseg.spec import parse_as
 from bigseg.stages import restore
 
 SHAPE = (2, 2, 2, 90, 110)
@@ -258,7 +259,7 @@ def test_a_run_that_segments_is_not_taken_over(image: str, model: str, tmp_path:
         ({"channels": (4,)}, NotFound, r"has no channel 4; it has channels 0 to 1 \(DAPI, actin\)"),
         ({"channels": ("GFP",)}, NotFound, "has no channel 'GFP'"),
         ({"diameter": -1}, SpecError, "'diameter' is -1"),
-        ({"diametre": 3}, SpecError, "'diametre' is not a setting of restoring; the settings are"),
+        ({"diametre": 3}, SpecError, "'diametre' is not a setting; the settings are"),
         ({"percentiles": (99, 1)}, SpecError, "'percentiles' is .* must rise"),
         ({"level": 7}, NotFound, "level 7"),
         ({"model": "nuclei"}, WeightsError, r"cannot restore: it makes 3 map\(s\) of 2 channel"),
@@ -294,7 +295,7 @@ def test_too_little_memory_is_refused(
 def test_a_dry_run_writes_nothing(image: str, model: str, tmp_path: Path) -> None:
     before = set(tmp_path.rglob("*"))
     settings = {"image": image, "output": str(tmp_path / "out.zarr"), "model": model}
-    plan = restoration.dry_run(parse(settings))
+    plan = restoration.dry_run(parse_as(RestoreSpec, settings))
     assert ("restore", 8, (1, 2, 64, 64)) in plan.steps
     assert plan.output_bytes == 2 * int(np.prod(SHAPE))
     assert "restore            8  1, 2, 64, 64" in plan.text()

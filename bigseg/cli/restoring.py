@@ -147,9 +147,11 @@ def restore(
     names. If it is interrupted, the same command continues it.
     """
     from bigseg import restoration
-    from bigseg.restoration_plan import parse
+    from bigseg.restoration_plan import RestoreSpec
+    from bigseg.spec import parse_as
 
-    spec = parse(
+    spec = parse_as(
+        RestoreSpec,
         given(
             image=image,
             output=output,
@@ -161,7 +163,7 @@ def restore(
             values=values,
             percentiles=split(percentiles),
             normalize_per=normalize_per,
-        )
+        ),
     )
     if dry_run:
         plan = restoration.dry_run(spec, run)

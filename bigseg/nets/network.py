@@ -25,6 +25,9 @@ from bigseg.types import Floats
 FLOW_SCALE = 5.0
 """Networks are trained on flows times this, so that their error weighs as much as the logit's."""
 
+CALL = {"cpu": 3 << 16, "cuda": 1 << 22}
+"""Pixels per call of a network: larger ones are no faster on a processor, and take more memory."""
+
 
 def read_state(url: str) -> dict[str, Tensor]:
     """Tensors of a safetensors or PyTorch file; code in a pickle is never run."""
@@ -91,11 +94,24 @@ class TorchNet:
     def __call__(self, tiles: Floats) -> Floats:
         """(n, c, y, x) normalised image, c up to `channels` → (n, k, y, x) float32.
 
-        Vectors come first, in voxels per step, then logits.
+        Vectors come first, in voxels per step, then logits. If memory runs out, fewer tiles are
+        computed at once.
         """
         allowed = cores.allowed()
         if allowed is not None and allowed != torch.get_num_threads():
             torch.set_num_threads(allowed)
+        try:
+            return self._outputs(tiles)
+        except torch.OutOfMemoryError:
+            if len(tiles) == 1:
+                raise
+        # Outside of the handler, which would hold on to what was allocated.
+        torch.cuda.empty_cache()
+        half = len(tiles) // 2
+        return np.concatenate([self(tiles[:half]), self(tiles[half:])])
+
+    def _outputs(self, tiles: Floats) -> Floats:
+        """All outputs for tiles in one call of the network."""
         batch = torch.from_numpy(tiles)
         if self.fill and tiles.shape[1] < self.channels:
             batch = functional.pad(batch, (0, 0, 0, 0, 0, self.channels - tiles.shape[1]))
@@ -120,13 +136,15 @@ class Called:
 
     def __call__(self, tiles: Floats) -> Floats:
         """(n, c, y, x) → (n, k, y, x) float32."""
-        found = np.asarray(self.function(tiles), np.float32)
+        found = np.array(self.function(tiles), np.float32)  # averages add to it in place
         expected = (len(tiles), self.outputs, *tiles.shape[2:])
         if found.shape != expected:
             raise WeightsError(
                 f"Model '{self.name}' made maps of shape {found.shape} of tiles of shape "
                 f"{tiles.shape}; expected {expected}."
             )
+        if np.isnan(found).any():
+            raise WeightsError(f"Model '{self.name}' made values that are no numbers (NaN).")
         return found
 
 
@@ -135,6 +153,11 @@ class Ensemble:
     """Networks whose outputs are averaged."""
 
     nets: tuple[TorchNet | Called, ...]
+
+    @property
+    def pixels(self) -> int:
+        """Pixels to ask for at once."""
+        return CALL["cuda" if all(getattr(n, "device", "") == "cuda" for n in self.nets) else "cpu"]
 
     def __call__(self, tiles: Floats) -> Floats:
         """(n, c, y, x) → (n, k, y, x) float32."""

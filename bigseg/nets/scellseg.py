@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,25 +16,11 @@ from torch.nn import functional
 
 from bigseg.nets.cellpose_unet import Down, ResidualUp
 
-ORPHANS = (".attn.ca.", ".attn.sa.")
-"""Of an attention over channels and places that was given up; the `hover` file still holds it."""
-
 FIRST = "extractor.downsample.down.res_down_{}.conv.conv_0.2.weight"
 GATE = "extractor.upsample.attn.attn_0.psi.0.weight"
 DENSE = "extractor.upsample.up.res_up_0.up_conv.0.weight"
 STYLE = "extractor.upsample.up.res_up_0.conv.conv_1.full.weight"
 LAST = "tasker.base_conv.weight"
-
-Value = TypeVar("Value")
-
-
-def published_keys(state: Mapping[str, Value]) -> dict[str, Value]:
-    """Entries of a published file that its network has.
-
-    The `hover` file holds 48 entries of layers that the network never calls; upstream skips them
-    by loading without checks. Call this on a state, or on its shapes, before they are compared.
-    """
-    return {key: value for key, value in state.items() if not any(o in key for o in ORPHANS)}
 
 
 def narrow(inputs: int, outputs: int) -> nn.Sequential:

@@ -36,8 +36,6 @@ Triple = tuple[float, float, float]
 BORDER = 8
 """Pixels of zeros beyond the faces of the image. Without them a network takes the face for the end
 of what it was shown, not of the object: flows of objects at the face then lead out of the image."""
-CALL = 3 << 16
-"""Pixels per call of the network: larger ones are no faster, and take more memory."""
 
 
 class Spec(StageSpec):
@@ -85,11 +83,6 @@ class Spec(StageSpec):
     @property
     def tiling(self) -> Tiling:
         return Tiling(self.tile, self.margin, self.fixed)
-
-    @property
-    def batch(self) -> int:
-        """Tiles per call of the network."""
-        return max(CALL // self.tile**2, 1)
 
     @property
     def maps(self) -> int:
@@ -182,11 +175,9 @@ def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
     kept = int(np.prod([w.stop - w.start for w in block.write]))
     if data is None:
         return {"kept": kept, "computed": 0, "network_seconds": 0.0, "empty": True}
-    net = Counting(load(spec))
-    run = with_flips(net, has_vectors(spec.representation)) if spec.flips else net
-    field = (
-        predict_2d(spec, run, data, block) if spec.ndim == 2 else predict_3d(spec, run, data, block)
-    )
+    loaded = load(spec)
+    net = Counting(loaded, max(loaded.pixels // spec.tile**2, 1))
+    field = (predict_2d if spec.ndim == 2 else predict_3d)(spec, net, data, block)
     packed = pack(spec.representation, field, spec.ndim)
     t, *space = block.write
     scratch(predictions_url(spec.run))[(t, slice(None), *space)] = packed[None]
@@ -215,8 +206,10 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
 class Counting:
     """A network that counts what it is asked for."""
 
-    def __init__(self, net: TileFunction) -> None:
+    def __init__(self, net: TileFunction, batch: int) -> None:
         self.net = net
+        self.batch = batch
+        """Tiles per call."""
         self.pixels = 0
         self.seconds = 0.0
 
@@ -228,14 +221,14 @@ class Counting:
         return outputs
 
 
-def predict_2d(spec: Spec, net: TileFunction, data: Floats, block: Block) -> Floats:
+def predict_2d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
     """Outputs for each plane: (k, z, y, x) of the block's own voxels."""
     planes = np.moveaxis(data, 0, 1)  # (z, c, y, x)
     for axis, scale in ((2, spec.scale[1]), (3, spec.scale[2])):
         planes = _to_network(planes, axis, scale)
     extra = _borders(spec, block)[1:]
     wide = np.pad(planes, ((0, 0), (0, 0), *extra))
-    outputs = predict_planes(net, wide, spec.tiling, spec.outputs, spec.batch)
+    outputs = predict_planes(_turned(spec, net), wide, spec.tiling, spec.outputs, net.batch)
     (top, _), (left, _) = extra
     outputs = outputs[:, :, top : top + planes.shape[2], left : left + planes.shape[3]]
     for axis, number in ((2, 2), (3, 3)):
@@ -244,7 +237,7 @@ def predict_2d(spec: Spec, net: TileFunction, data: Floats, block: Block) -> Flo
     return _in_voxels(field, spec.scale[1:]) if spec.representation == "flows" else field
 
 
-def predict_3d(spec: Spec, net: TileFunction, data: Floats, block: Block) -> Floats:
+def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
     """Flow z, y, x, if there are flows, and logits, (k, z, y, x), of the block's own voxels."""
     volume = data
     for axis, scale in enumerate(spec.scale, 1):
@@ -254,7 +247,7 @@ def predict_3d(spec: Spec, net: TileFunction, data: Floats, block: Block) -> Flo
     z, y, x = ((a + n, b + n) for (a, b), (n, _) in zip(core, extra, strict=True))
 
     def predict(planes: Floats) -> Floats:
-        return predict_planes(net, planes, spec.tiling, spec.outputs, spec.batch)
+        return predict_planes(_turned(spec, net), planes, spec.tiling, spec.outputs, net.batch)
 
     lengths = volume.shape
     volume = np.pad(volume, ((0, 0), *extra))
@@ -267,6 +260,11 @@ def predict_3d(spec: Spec, net: TileFunction, data: Floats, block: Block) -> Flo
             part = _from_network(part, axis - 1, block, axis, core[axis - 1], lengths[axis])
         own[number] = part
     return _in_voxels(own, spec.scale) if flows else own
+
+
+def _turned(spec: Spec, net: Counting) -> TileFunction:
+    """The network, or its mean over mirror images."""
+    return with_flips(net, has_vectors(spec.representation)) if spec.flips else net
 
 
 def _in_voxels(field: Floats, scale: tuple[float, ...]) -> Floats:

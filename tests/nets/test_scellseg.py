@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from bigseg.nets.architectures import published_keys
 from bigseg.nets.cellpose_unet import CellposeUNet
-from bigseg.nets.scellseg import ScellsegNet, build, published_keys
+from bigseg.nets.scellseg import ScellsegNet, build
 
 NARROW = (2, 4, 6, 8, 10)
 PLAIN = {"gates": False, "dense": False, "hierarchical": False}

@@ -8,7 +8,7 @@ import torch
 
 from bigseg.errors import NotFound, WeightsError
 from bigseg.nets import network, weights
-from bigseg.nets.cellpose_unet import CellposeUNet, widths_of
+from bigseg.nets.cellpose_unet import CellposeUNet
 
 NARROW = (2, 4, 8, 8, 8)
 
@@ -55,3 +55,28 @@ def test_weights_that_change_under_a_run_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_model_is_told_the_known_ones() -> None:
     with pytest.raises(NotFound, match=r"a name like .*nuclei"):
         weights.locate("nucleus")
+
+
+class Small(torch.nn.Module):
+    """Runs out of memory beyond two tiles."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("out of memory")
+        return x.sum(1, keepdim=True).repeat(1, 3, 1, 1)
+
+
+def test_where_memory_runs_out_fewer_tiles_are_computed_at_once() -> None:
+    net = network.TorchNet(Small(), 1, 3, False, "cpu", False)
+    tiles = np.random.default_rng(0).random((7, 1, 16, 16), np.float32)
+    np.testing.assert_array_equal(net(tiles)[:, 0], tiles[:, 0])
+
+
+def test_one_tile_that_does_not_fit_is_an_error() -> None:
+    class Never(Small):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("out of memory")
+
+    net = network.TorchNet(Never(), 1, 3, False, "cpu", False)
+    with pytest.raises(torch.OutOfMemoryError):
+        net(np.zeros((4, 1, 16, 16), np.float32))

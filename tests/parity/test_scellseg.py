@@ -19,7 +19,8 @@ import torch
 from bigseg.core.class_targets import border_targets, hover_targets
 from bigseg.core.decode.borders import labels_from_borders, margins
 from bigseg.core.decode.hover import labels_from_hover
-from bigseg.nets.scellseg import ScellsegNet, build, published_keys
+from bigseg.nets.architectures import published_keys
+from bigseg.nets.scellseg import ScellsegNet, build
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "bench-env" / "scellseg" / "scellseg-0.1.8"

@@ -1,6 +1,5 @@
 """Predictions know where the image ends, and ask no more of memory than they gain."""
 
-import pytest
 
 from bigseg.stages import predict
 
@@ -36,8 +35,3 @@ def test_a_border_never_costs_a_further_tile() -> None:
         for axis, border in enumerate(predict._borders(spec, block), 1):
             read = block.read[axis].stop - block.read[axis].start
             assert len(spec.tiling.edges(read + sum(border))[1]) <= -(-spec.block[axis] // 256)
-
-
-@pytest.mark.parametrize(("tile", "tiles"), [(512, 1), (288, 2), (224, 3), (1024, 1)])
-def test_a_call_of_the_network_is_bounded(tile: int, tiles: int) -> None:
-    assert spec_of(tile).batch == tiles

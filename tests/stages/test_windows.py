@@ -92,7 +92,7 @@ def test_filters_see_beyond_the_box(image: Volume) -> None:
 
 def test_nothing_to_see_is_said(tmp_path: Path) -> None:
     flat = make_image(f"{tmp_path}/flat.zarr", np.full((60, 60), 7, np.uint8), "yx")
-    with pytest.raises(ImageError, match="No window of .*flat.zarr has an intensity range"):
+    with pytest.raises(ImageError, match=r"No window of .*flat.zarr has an intensity range"):
         started(flat, f"{tmp_path}/run", window=20)
 
 
