@@ -45,9 +45,10 @@ def resolve_channels(
     if not asked:
         free = "any" in model.roles or model.kind == "Cellpose-SAM"
         return tuple(range(min(count, model.channels) if free else 1)), False
-    if asked[0].lower() in GREY and len(asked) == 1:
+    word = "" if len(asked) > 1 or asked[0] in volume.image.channels else asked[0].lower()
+    if word in GREY:
         return tuple(range(count)), count > 1
-    if asked[0].lower() == "rgb" and len(asked) == 1:
+    if word == "rgb":
         asked = ["0", "1", "2"]
     if any("=" in channel for channel in asked):
         asked = _by_role(asked, model)
@@ -63,7 +64,7 @@ def resolve_channels(
 
 def _by_role(asked: Sequence[str], model: Model) -> list[str]:
     """Put channels given as role=channel in the model's order."""
-    roles = model.roles or (CELLPOSE[: model.channels] if model.channels <= 2 else ())
+    roles = model.roles or (CELLPOSE if model.channels == 2 else ())
     chosen: dict[str, str] = {}
     for one in asked:
         role, _, channel = one.partition("=")

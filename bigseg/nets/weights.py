@@ -14,7 +14,7 @@ from bigseg.errors import NotFound, WeightsError
 from bigseg.nets.architectures import Architecture, Shapes, published_keys, recognise
 from bigseg.nets.catalogue import cached, how_to_fetch
 from bigseg.nets.functions import is_function, load_function, source_digest
-from bigseg.nets.published import PUBLISHED
+from bigseg.nets.published import BUNDLED, PUBLISHED
 from bigseg.nets.tensors import read_shapes, read_tensors
 
 DIAMETER = 30.0
@@ -128,7 +128,7 @@ def describe(model: str, representation: Name | None = None) -> Model:
         digest(model),
         architecture.name,
         channels,
-        known.channels[:channels] if known else (),
+        _roles(model, channels),
         outputs,
         meaning,
         *diameters,
@@ -136,6 +136,12 @@ def describe(model: str, representation: Name | None = None) -> Model:
         tile=architecture.tile,
         size_model=known.size_model if known else None,
     )
+
+
+def _roles(model: str, channels: int) -> tuple[str, ...]:
+    """What the channels of a model show, if its publisher says so."""
+    known = BUNDLED if model in bundled() else PUBLISHED.get(model)
+    return known.channels[:channels] if known else ()
 
 
 def _diameters(url: str, architecture: Architecture, shapes: Shapes) -> tuple[float, float]:
@@ -157,20 +163,32 @@ def _describe_function(model: str, representation: Name | None) -> Model:
             f"Model '{model}' says that its representation is {meaning!r}; "
             f"it must be one of {', '.join(THRESHOLDS)}."
         )
-    diameter = float(getattr(function, "diameter", DIAMETER))
+    diameter = _number(model, "diameter", getattr(function, "diameter", 0.0))
+    outputs = getattr(function, "outputs", 2 if meaning == "borders" else 3)
+    tile = getattr(function, "tile", None)
     return Model(
         model,
         digest(model),
         "function",
-        int(getattr(function, "channels", MANY)),
+        int(_number(model, "channels", getattr(function, "channels", MANY), 1)),
         (),
-        int(getattr(function, "outputs", 2 if meaning == "borders" else 3)),
+        int(_number(model, "outputs", outputs, 1)),
         meaning,
         diameter,
         diameter,
         THRESHOLDS[meaning],
-        getattr(function, "tile", None),
+        None if tile is None else int(_number(model, "tile", tile, 64)),
     )
+
+
+def _number(model: str, name: str, value: Any, least: float = 0.0) -> float:
+    """What a function says of itself, if that is a number, and large enough."""
+    if not isinstance(value, int | float) or not value >= least:
+        raise WeightsError(
+            f"Model '{model}' says that its {name} is {value!r}; it must be a number from "
+            f"{least:g} on."
+        )
+    return value
 
 
 def check_representation(model: Model) -> None:
