@@ -4,7 +4,7 @@
 name        outputs of the network                                 published with
 ==========  =====================================================  ==========================
 flows       flow y, flow x, logit of an object[, logits of         Cellpose, Cellpose-SAM,
-            classes]                                               Scellseg
+            two or more classes, the first being background]       Scellseg
 hover       vertical and horizontal map, logit of an object        HoVer-Net
 borders     logits of background, cell[, border]                   U-Net2, U-Net3
 labels      no maps: a function makes objects itself               StarDist, filters
@@ -45,13 +45,16 @@ def fits(name: Name, outputs: int) -> bool:
 def count_maps(name: Name, outputs: int, ndim: int) -> int:
     """Packed maps that `pack` makes."""
     if name == "flows":
-        return ndim + 1 + (outputs > 3)
+        return ndim + 1 + (count_classes(name, outputs) > 0)
     return outputs - 1 if name == "borders" else outputs
 
 
 def count_classes(name: Name, outputs: int) -> int:
-    """Semantic classes that a network tells apart, background among them; 0: none."""
-    return outputs - 3 if name == "flows" else 0
+    """Semantic classes that a network tells apart, background among them; 0: none.
+
+    A single class is background, of which every object would be one.
+    """
+    return outputs - 3 if name == "flows" and outputs > 4 else 0
 
 
 def pack(name: Name, field: Floats, ndim: int) -> Packed:
@@ -75,7 +78,7 @@ def pack(name: Name, field: Floats, ndim: int) -> Packed:
         return pack_margins(margins(field))
     vectors = ndim if name == "flows" else 2
     packed = quantise(field[:vectors], field[vectors])
-    if len(field) <= vectors + 1:
+    if not count_classes(name, len(field) - vectors + 2):
         return packed
     classes = field[vectors + 1 :].argmax(0).astype(np.int8)
     classes[packed[-1] == 0] = 0  # clearly background: nothing is kept there
