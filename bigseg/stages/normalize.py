@@ -165,10 +165,13 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
 
 
 def _refuse_empty(spec: Spec, totals: Sequence[Counts]) -> None:
-    for channel, counts in zip(spec.channels, totals, strict=True):
+    names = [f"Channel {channel}" for channel in spec.channels]
+    if spec.sight.mix:
+        names = ["The mean of all channels"]
+    for name, counts in zip(names, totals, strict=True):
         if not counts.any():
             raise ImageError(
-                f"Channel {channel} of {spec.image} has no finite value (all NaN or infinite), "
+                f"{name} of {spec.image} has no finite value (all NaN or infinite), "
                 "so there is nothing to segment; choose other --channels."
             )
 
