@@ -25,7 +25,7 @@ from bigseg.errors import ImageError, SpecError
 from bigseg.events import Listener, ignore
 from bigseg.io.volume import Volume
 from bigseg.nets.catalogue import cached
-from bigseg.nets.functions import is_function
+from bigseg.nets.functions import is_function, name_of
 from bigseg.nets.published import PUBLISHED
 from bigseg.nets.weights import bundled
 from bigseg.plan import describe_models, plan_segment
@@ -126,7 +126,8 @@ def segment(
     listener
         Is told how it goes; see `bigseg.events`.
     settings
-        Fields of `bigseg.SegmentSpec`; `model` is needed. Unknown ones are refused by name.
+        Fields of `bigseg.SegmentSpec`; `model` is needed, and may be a function of a module that
+        workers can import. Unknown ones are refused by name.
 
     Raises
     ------
@@ -134,6 +135,9 @@ def segment(
         In a sentence: before anything is written if something does not fit, or afterwards if
         blocks failed.
     """
+    model = settings.get("model")
+    if callable(model):
+        settings["model"] = name_of(model)
     spec = parse({**settings, "image": image, "output": output})
     return execute(
         spec, run=run, cluster=cluster, workers=workers, overwrite=overwrite, listener=listener
@@ -209,7 +213,7 @@ def _measured(spec: SegmentSpec) -> SegmentSpec:
         level=spec.level,
         size_model=cached(model.size_model) if model.size_model else None,
         percentiles=spec.percentiles,
-        cellprob_threshold=spec.cellprob_threshold or model.threshold,
+        cellprob_threshold=spec.cellprob_threshold,
     )
     return spec.model_copy(update={"diameter": round(found.diameter, 1)})
 

@@ -4,8 +4,8 @@ Of a tile or a block of a normalised image it makes output maps, as a network do
 Attributes of the function say what it takes and makes; all may be missing:
 
 - `representation`: "flows" (the default), "hover", "borders" or "labels"
-- `channels`: how many it takes at most (3)
-- `outputs`: how many maps it makes (3)
+- `channels`: how many it takes at most (64)
+- `outputs`: how many maps it makes (3; 2 of borders)
 - `diameter`: pixels that objects should have (images are not resized)
 - `tile`: edge of the only tiles it takes (any multiple of 16)
 
@@ -49,6 +49,11 @@ def name_of(function: Function) -> str:
             f"The model {function!r} cannot be found by workers: put it at the top of a module "
             "that they can import, or save it there and give 'module:function'."
         )
+    if vars(sys.modules[module]).get(name) is not function:
+        raise SpecError(
+            f"The model {function!r} is not what workers would find as {module}:{name}; give "
+            "it, decorators included, that name."
+        )
     return f"{module}:{name}"
 
 
@@ -66,10 +71,10 @@ def load_function(model: str) -> Function:
         sys.path.insert(0, here)
     try:
         found = getattr(import_module(module), name, None)
-    except ImportError as error:
+    except Exception as error:  # the module is the user's, and may fail in any way
         raise NotFound(
-            f"Model '{model}': module '{module}' cannot be imported ({error}); see that it is "
-            "installed, or start bigseg in its folder."
+            f"Model '{model}': module '{module}' cannot be imported ({type(error).__name__}: "
+            f"{error}); see that it is installed, or start bigseg in its folder."
         ) from error
     if not callable(found):
         raise NotFound(f"Model '{model}': module '{module}' has no function '{name}'.")
