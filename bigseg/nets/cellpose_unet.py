@@ -21,7 +21,7 @@ def batchconv(inputs: int, outputs: int, kernel: int = 3) -> nn.Sequential:
     """Build normalise → ReLU → convolve: (n, inputs, y, x) → (n, outputs, y, x)."""
     return nn.Sequential(
         nn.BatchNorm2d(inputs, eps=1e-5, momentum=0.05),
-        nn.ReLU(),
+        nn.ReLU(inplace=True),
         nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2),
     )
 
@@ -42,9 +42,9 @@ class StyledConv(nn.Module):
         self.full = nn.Linear(style, outputs)
 
     def forward(self, style: Tensor, x: Tensor, skip: Tensor | None = None) -> Tensor:
-        if skip is not None:
-            x = x + skip
-        result: Tensor = self.conv(x + self.full(style)[:, :, None, None])  # (n, outputs, y, x)
+        shift = self.full(style)[:, :, None, None]
+        x = x + shift if skip is None else (x + skip).add_(shift)
+        result: Tensor = self.conv(x)  # (n, outputs, y, x)
         return result
 
 
@@ -59,8 +59,9 @@ class ResidualDown(nn.Module):
         self.proj = projection(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.proj(x) + self.conv[1](self.conv[0](x))
-        result: Tensor = x + self.conv[3](self.conv[2](x))
+        # In place: what a convolution gives is nobody else's, and memory is what sums cost.
+        x = self.proj(x).add_(self.conv[1](self.conv[0](x)))
+        result: Tensor = self.conv[3](self.conv[2](x)).add_(x)
         return result
 
 
@@ -76,8 +77,8 @@ class ResidualUp(nn.Module):
         self.proj = projection(inputs, outputs)
 
     def forward(self, x: Tensor, skip: Tensor, style: Tensor) -> Tensor:
-        x = self.proj(x) + self.conv[1](style, self.conv[0](x), skip)
-        result: Tensor = x + self.conv[3](style, self.conv[2](style, x))
+        x = self.proj(x).add_(self.conv[1](style, self.conv[0](x), skip))
+        result: Tensor = self.conv[3](style, self.conv[2](style, x)).add_(x)
         return result
 
 

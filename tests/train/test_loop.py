@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from bigseg.nets.network import load
-from bigseg.nets.weights import digest
+from bigseg.nets.weights import describe, digest
 from bigseg.train import loop
 from bigseg.train.data import Source
 from bigseg.train.loop import Settings, train
@@ -38,7 +38,8 @@ def test_training_learns_and_its_weights_load(data: Path, tmp_path: Path) -> Non
     assert rows[-1]["step"] == 30
     first = rows[-1]["train"]
     weights = str(tmp_path / "out" / "weights.safetensors")
-    assert load(weights, digest(weights)).usual_diameter > 5
+    assert load(weights, digest(weights)).channels == 2
+    assert describe(weights).usual_diameter > 5
     train(data, tmp_path / "more", settings, Path(weights))
     more = curve(tmp_path / "more")
     assert more[-1]["train"] < first
