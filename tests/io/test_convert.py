@@ -319,3 +319,24 @@ def test_memory_is_flat(tmp_path: Path) -> None:
         done = subprocess.run(run, capture_output=True, text=True, check=True)
         peaks.append(int(done.stdout))
     assert peaks[1] < peaks[0] + 40  # MiB; the larger image has 200
+
+
+def test_zeiss_czi_keeps_voxels_channels_and_micrometres(tmp_path: Path) -> None:
+    pytest.importorskip("bioio_czi")
+    czi = pytest.importorskip("pylibCZIrw.czi")
+    data = np.random.default_rng(0).integers(0, 4000, (2, 3, 40, 50)).astype(np.uint16)
+    with czi.create_czi(str(tmp_path / "stack.czi")) as document:
+        for c, z in np.ndindex(2, 3):
+            document.write(data=data[c, z, ..., None], plane={"C": c, "Z": z, "T": 0})
+        document.write_metadata(
+            document_name="stack",
+            channel_names={0: "DAPI", 1: "GFP"},
+            scale_x=0.2e-6,
+            scale_y=0.2e-6,
+            scale_z=1e-6,
+        )
+    convert([str(tmp_path / "stack.czi")], str(tmp_path / "stack.zarr"))
+    image = describe(str(tmp_path / "stack.zarr"))
+    np.testing.assert_array_equal(open_image(image.url)[0], data)
+    assert image.channels == ("DAPI", "GFP")
+    np.testing.assert_allclose(image.levels[0].scale[-3:], (1.0, 0.2, 0.2), rtol=1e-6)
