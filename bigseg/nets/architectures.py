@@ -31,7 +31,7 @@ class Architecture:
     """Most channels of an image."""
     outputs: Callable[[Shapes], int]
     """Output maps."""
-    tile: int | None = None
+    tile: Callable[[Shapes], int] | None = None
     """Edge of the only tiles it takes, pixels; None: any multiple of 16."""
 
 
@@ -42,7 +42,7 @@ ARCHITECTURES = (
         "W2",
         channels=lambda shapes: shapes["encoder.patch_embed.proj.weight"][1],
         outputs=lambda shapes: shapes["out.weight"][0] // shapes["W2"][-1] ** 2,
-        tile=256,
+        tile=lambda s: s["encoder.pos_embed"][1] * s["encoder.patch_embed.proj.weight"][2],
     ),
     Architecture(
         "Scellseg network",

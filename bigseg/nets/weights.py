@@ -90,7 +90,6 @@ def digest(model: str) -> str:
     return files.sha256(locate(model))
 
 
-@lru_cache(maxsize=8)
 def describe(model: str, representation: Name | None = None) -> Model:
     """Say what network a name, path or URL means, without building it.
 
@@ -111,11 +110,25 @@ def describe(model: str, representation: Name | None = None) -> Model:
     """
     if is_function(model):
         return _describe_function(model, representation)
+    return _describe_file(model, representation, _stamp(locate(model)))
+
+
+def _stamp(url: str) -> str:
+    """What changes when a file does, without reading it."""
+    fs, path = files.filesystem(url)
+    fs.invalidate_cache(path)
+    return str(fs.ukey(path))
+
+
+@lru_cache(maxsize=8)
+def _describe_file(model: str, representation: Name | None, stamp: str) -> Model:
+    """What a file of weights says; it is read again if its `stamp` is another."""
     url = locate(model)
     shapes = published_keys(read_shapes(url))
     architecture = recognise(shapes, url)
     try:
         channels, outputs = architecture.channels(shapes), architecture.outputs(shapes)
+        tile = architecture.tile(shapes) if architecture.tile else None
     except KeyError as error:
         raise WeightsError(f"{url} lacks the key {error} of a {architecture.name}.") from error
     known = PUBLISHED.get(model) if model not in bundled() else None
@@ -133,7 +146,7 @@ def describe(model: str, representation: Name | None = None) -> Model:
         meaning,
         *diameters,
         threshold=usual if known is None or known.threshold is None else known.threshold,
-        tile=architecture.tile,
+        tile=tile,
         size_model=known.size_model if known else None,
     )
 
