@@ -99,7 +99,7 @@ def read_opinion(spec: Spec, block: Block, box: Box | None = None) -> NDArray[np
 
 
 def check(spec: Spec) -> None:
-    """Refuse thresholds below what predictions keep."""
+    """Refuse thresholds below what predictions keep, and weights that do not restore."""
     if spec.cellprob_threshold < BACKGROUND:
         raise SpecError(
             f"cellprob_threshold {spec.cellprob_threshold} is below {BACKGROUND}, "
@@ -110,6 +110,8 @@ def check(spec: Spec) -> None:
             f"cellprob_threshold {spec.cellprob_threshold} is above {127 / LOGIT_STEPS}, "
             "the largest logit that predictions keep; choose a lower one."
         )
+    if spec.function is not None:
+        predict.check(spec.function)
 
 
 def prepare(spec: Spec) -> None:

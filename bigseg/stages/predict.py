@@ -26,6 +26,7 @@ from bigseg.nets import weights
 from bigseg.stages import windows
 from bigseg.stages.normalize import Sight, look, ranges
 from bigseg.stages.restore import Plane, restore, source_box
+from bigseg.stages.restore import load as load_restorer
 from bigseg.types import Facts, Floats, StageSpec
 
 if TYPE_CHECKING:
@@ -97,8 +98,11 @@ def predictions_url(run: str) -> str:
 
 def check(spec: Spec) -> None:
     """Refuse weights that fit no network."""
-    if any(model not in weights.bundled() for model in spec.models):  # those are tested
+    own = [model for model in spec.models if model not in weights.bundled()]  # those are tested
+    if own and spec.representation != "labels":
         load(spec)
+    if spec.restore is not None:
+        load_restorer(spec.restore)
 
 
 def load(spec: Spec) -> Ensemble:
