@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -125,8 +124,7 @@ def usual_ranges(run: str) -> list[list[tuple[float, float]]]:
     return [[(float(low), float(high)) for low, high in frame] for frame in found]
 
 
-@lru_cache(maxsize=1)
 def _stored(url: str) -> Floats:
-    """Ranges of a run; they are written once, before anybody reads them."""
+    """Ranges of a run; not kept in memory, since a later run may have the same URL."""
     found: Floats = np.load(io.BytesIO(files.get(url)))
     return found
