@@ -83,6 +83,13 @@ class SegmentSpec(BaseModel):
     keep_scratch: bool = False
     """Keep predictions, so that thresholds can be changed without predicting again."""
 
+    @field_validator("model")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if not all(part.strip() for part in value.split(",")):
+            raise ValueError("a model has no name")
+        return value
+
     @field_validator("percentiles")
     @classmethod
     def _ordered(cls, value: tuple[float, float]) -> tuple[float, float]:

@@ -49,7 +49,7 @@ def name_of(function: Function) -> str:
             f"The model {function!r} cannot be found by workers: put it at the top of a module "
             "that they can import, or save it there and give 'module:function'."
         )
-    if vars(sys.modules[module]).get(name) is not function:
+    if getattr(sys.modules.get(module), name, None) is not function:
         raise SpecError(
             f"The model {function!r} is not what workers would find as {module}:{name}; give "
             "it, decorators included, that name."
