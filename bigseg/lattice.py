@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from math import ceil
 
-from bigseg.core.tiles import Tiling
+from bigseg.core.tiles import STRIDE, Tiling, round_up
 from bigseg.grid import Index
 from bigseg.io.volume import Volume
 from bigseg.nets.weights import Model
 from bigseg.spec import SegmentSpec
+from bigseg.stages.predict import BORDER
 
 TILINGS = {2: Tiling(512, 24), 3: Tiling(288, 16)}
 """Tile redundancy (tile / core)²: 1.22 in 2D, 1.27 in 3D."""
@@ -17,6 +18,8 @@ FIXED_MARGINS = {2: 12, 3: 8}
 TILES_PER_BLOCK = {2: 4, 3: 1}
 LONGEST_BLOCK = {2: 2048, 3: 448}
 """Voxels along an axis of a block of `predict`, which bounds its memory where scale is small."""
+NEARLY = 1.005
+"""Blocks may cost this much more than the cheapest, if there are fewer of them."""
 USUAL_DIAMETER = 30.0
 """Of objects, voxels, where neither the user nor the model knows better."""
 
@@ -54,13 +57,55 @@ def predict_blocks(
     shape: Index, ndim: int, scale: tuple[float, float, float], tiling: Tiling
 ) -> tuple[Index, Index]:
     """Block and halo of `predict`; they depend on nothing that a user can cut differently."""
-    tiles, longest = TILES_PER_BLOCK[ndim], LONGEST_BLOCK[ndim]
-    edges = []
-    for length, one in zip(shape[1:], scale, strict=True):
-        at_most = max(int(longest * one / tiling.core), 1)
-        edges.append(min(tiling.lattice(length, one, min(tiles, at_most)), longest))
+    edges = [
+        cheapest_edge(length, one, tiling, TILES_PER_BLOCK[ndim], LONGEST_BLOCK[ndim])
+        for length, one in zip(shape[1:], scale, strict=True)
+    ]
     margins = [ceil(tiling.margin / one) for one in scale]
     if ndim == 2:
         edges[0] = max(min(shape[1], (1 << 22) // (edges[1] * edges[2])), 1)
         margins[0] = 0
     return (1, *edges), (0, *margins)
+
+
+def cheapest_edge(length: int, scale: float, tiling: Tiling, tiles: int, longest: int) -> int:
+    """Length of blocks for which the network computes least, or nearly, along an axis.
+
+    Of those that cost the same, the longest: it has the fewest blocks.
+
+    Parameters
+    ----------
+    length
+        Voxels of the axis.
+    scale
+        Pixels of the network per voxel.
+    tiling
+        Its tiles.
+    tiles
+        Most tiles per block along the axis.
+    longest
+        Most voxels.
+    """
+    whole = int(tiling.core * tiles / scale) // STRIDE * STRIDE
+    most = max(min(whole, longest, round_up(length)), STRIDE)
+    costs = {
+        edge: computed_along(length, edge, scale, tiling)
+        for edge in range(most, max(most // 2, STRIDE) - 1, -STRIDE)
+    }
+    least = min(costs.values())
+    return max(edge for edge, cost in costs.items() if cost <= NEARLY * least)
+
+
+def computed_along(length: int, block: int, scale: float, tiling: Tiling) -> int:
+    """Pixels that the network computes along an axis that is cut into blocks."""
+    margin = ceil(tiling.margin / scale)
+
+    def computed(first: int) -> int:
+        start, stop = max(first - margin, 0), min(first + block + margin, length)
+        pixels = round((stop - start) * scale) + BORDER * ((start == 0) + (stop == length))
+        edge, starts = tiling.edges(pixels)
+        return edge * len(starts)
+
+    count = ceil(length / block)
+    ends = computed(0) + (computed((count - 1) * block) if count > 1 else 0)
+    return ends + (count - 2) * computed(block) if count > 2 else ends

@@ -1,4 +1,4 @@
-"""Overlapping tiles of a plane: where they lie, how their outputs blend, how a lattice wastes none.
+"""Overlapping tiles of a plane: where they lie, and how their outputs blend.
 
 The taper is that of Cellpose (Stringer et al. 2021): a logistic slope towards the tile's edge.
 """
@@ -39,23 +39,6 @@ class Tiling:
     def core(self) -> int:
         """Pixels of one tile, along one axis, that no other tile has to cover."""
         return self.tile - 2 * self.margin
-
-    def lattice(self, length: int, scale: float, tiles: int) -> int:
-        """Length of equal blocks, of at most `tiles` tiles each, that cover an axis.
-
-        Equal blocks leave no narrow rest that would cost a whole tile.
-
-        Parameters
-        ----------
-        length
-            Voxels of the axis.
-        scale
-            Pixels of the network per voxel.
-        tiles
-            Most tiles per block along the axis.
-        """
-        longest = max(int(self.core * tiles / scale) // STRIDE * STRIDE, STRIDE)
-        return round_up(length / ceil(length / longest))
 
     def edges(self, length: int) -> tuple[int, list[int]]:
         """Edge and starts of the tiles that cover a plane's axis of `length` pixels."""

@@ -22,27 +22,9 @@ def test_tiles_cover_an_axis_and_overlap_by_both_margins(tiling: Tiling, length:
     assert (edge - gaps >= 2 * tiling.margin).all()
 
 
-@settings(deadline=None)
-@given(st.integers(1, 100_000), st.floats(0.1, 5), st.integers(1, 4))
-def test_a_lattice_has_no_narrow_rest(length: int, scale: float, tiles: int) -> None:
-    tiling = Tiling(512, 24)
-    block = tiling.lattice(length, scale, tiles)
-    count = -(-length // block)
-    assert block % STRIDE == 0
-    assert block * scale <= max(tiling.core * tiles, STRIDE * scale)
-    assert count * (block - STRIDE) < length
-
-
 @pytest.mark.parametrize("length", [1024, 2048, 5000])
 def test_large_planes_are_computed_at_most_1_3_times(length: int) -> None:
     assert computed_pixels(Tiling(512, 24), length, length) / length**2 <= 1.3
-
-
-@pytest.mark.parametrize("length", [700, 1000, 5000])
-def test_blocks_of_one_tile_are_computed_at_most_1_3_times(length: int) -> None:
-    block = Tiling(288, 16).lattice(length, 1.0, 1)
-    assert block + 2 * 16 <= 288
-    assert ((block + 2 * 16) / block) ** 2 <= 1.3
 
 
 @settings(deadline=None, max_examples=20)
