@@ -62,7 +62,7 @@ class Case:
 CASES = {
     "small": (Case("2D 768×768", 3, 2, 384), Case("3D, one embryo", 1, 3, 72)),
     "full": (Case("2D 2048×2048", 8, 2, 1024), Case("3D, four embryos", 2, 3, 132)),
-    "large": (Case("2D 4096×4096", 16, 2, 1024), Case("3D, nine embryos", 3, 3, 132)),
+    "large": (Case("2D 4096×4096", 16, 2, 1024), Case("3D, nine embryos", 3, 3, 192)),
 }
 Pair = tuple[np.ndarray, np.ndarray]
 

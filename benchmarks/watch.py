@@ -37,7 +37,7 @@ def run(
     environment: Mapping[str, str],
     folder: Path,
     log: Path,
-    limit: float = 600.0,
+    limit: float = 1800.0,
 ) -> Taken:
     """Run a command in `folder`, its output going to `log`.
 

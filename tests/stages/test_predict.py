@@ -1,6 +1,5 @@
 """Predictions know where the image ends, and ask no more of memory than they gain."""
 
-
 from bigseg.stages import predict
 
 
