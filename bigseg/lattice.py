@@ -44,6 +44,13 @@ def _near_one(ratio: float) -> float:
     return 1.0 if abs(ratio - 1) < 0.01 else ratio
 
 
+def restoring_pixels(volume: Volume, across: float) -> tuple[int, int]:
+    """(y, x) pixels of a restoring network for a plane, `across` for each voxel along x."""
+    _, _, _, y, x = volume.shape
+    _, tall, wide = volume.spacing
+    return max(int(y * across * _near_one(tall / wide)), 1), max(int(x * across), 1)
+
+
 def tiling_for(model: Model, ndim: int, overlap: float | None) -> Tiling:
     """Tiles for a network; `overlap` is the share of a tile that the next one covers, too."""
     tile = model.tile or TILINGS[ndim].tile

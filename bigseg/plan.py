@@ -22,7 +22,13 @@ from bigseg.errors import SpecError
 from bigseg.grid import Index
 from bigseg.io.plan import plan_labels
 from bigseg.io.volume import Volume
-from bigseg.lattice import network_scale, object_diameter, predict_blocks, tiling_for
+from bigseg.lattice import (
+    network_scale,
+    object_diameter,
+    predict_blocks,
+    restoring_pixels,
+    tiling_for,
+)
 from bigseg.nets import weights
 from bigseg.spec import SegmentSpec
 from bigseg.stages import (
@@ -169,7 +175,7 @@ def _shown(
         window=_window(spec, scale, ndim),
         intensity=spec.intensity,
         invert=spec.invert,
-        restore=_restoring(spec, shape, object_diameter(spec, model)),
+        restore=_restoring(spec, volume, object_diameter(spec, model)),
         shape=shape,
         block=block,
         halo=halo,
@@ -194,16 +200,16 @@ def _window(spec: SegmentSpec, scale: tuple[float, float, float], ndim: int) -> 
     return deep, spec.window, spec.window
 
 
-def _restoring(spec: SegmentSpec, shape: Index, diameter: float) -> restore.Plane | None:
+def _restoring(spec: SegmentSpec, volume: Volume, diameter: float) -> restore.Plane | None:
     """How a restoring network is shown the image; its result lies on the image's own grid."""
     if spec.restore is None:
         return None
     model = restore.describe_restorer(spec.restore)
-    pixels = tuple(max(round(n * model.diameter / diameter), 1) for n in shape[2:])
+    _, _, _, y, x = volume.shape
     return restore.Plane(
-        length=shape[2:],
-        pixels=pixels,
-        result=shape[2:],
+        length=(y, x),
+        pixels=restoring_pixels(volume, model.diameter / diameter),
+        result=(y, x),
         model=spec.restore,
         digest=model.digest,
     )

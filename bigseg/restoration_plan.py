@@ -12,6 +12,7 @@ from bigseg.core.tiles import round_up
 from bigseg.errors import SpecError
 from bigseg.grid import Index
 from bigseg.io.volume import Volume
+from bigseg.lattice import restoring_pixels
 from bigseg.plan import Step, check_target, reading_block
 from bigseg.spec import Per
 from bigseg.stages import image_publish, image_pyramid, normalize, restore
@@ -134,10 +135,8 @@ def plan_plane(spec: RestoreSpec, volume: Volume) -> restore.Plane:
     """Say how planes are shown to the network, and on which grid the result is."""
     known = restore.describe_restorer(spec.model)
     _, _, _, y, x = volume.shape
-    _, tall, wide = volume.spacing
     across = known.diameter / spec.diameter if spec.diameter else 1.0
-    square = 1.0 if abs(tall / wide - 1) < 0.01 else tall / wide
-    pixels = max(int(y * across * square), 1), max(int(x * across), 1)
+    pixels = restoring_pixels(volume, across)
     finer = _is_finer(spec, known.diameter)
     return restore.Plane(
         length=(y, x),
