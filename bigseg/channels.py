@@ -53,10 +53,12 @@ def resolve_channels(
     if any("=" in channel for channel in asked):
         asked = _by_role(asked, model)
     numbers = tuple(volume.image.channel(channel) for channel in asked)
-    if len(numbers) > model.channels:
+    # A file may have more inputs than its publisher uses: those were empty in training.
+    most = len(model.roles) or model.channels
+    if len(numbers) > most:
         roles = f" ({', '.join(model.roles)})" if model.roles else ""
         raise SpecError(
-            f"Model '{model.name}' takes {model.channels} channel(s){roles}, "
+            f"Model '{model.name}' takes {most} channel(s){roles}, "
             f"but {len(numbers)} are given: {', '.join(asked)}."
         )
     return numbers, False

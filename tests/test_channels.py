@@ -94,6 +94,8 @@ def test_the_bundled_model_knows_what_it_is_shown(three: Volume) -> None:
     assert resolve_channels(("nuclei=DAPI",), three, nuclei) == ((0,), False)
     with pytest.raises(SpecError, match="no channel for 'cyto'; it is shown nuclei"):
         resolve_channels(("cyto=0",), three, nuclei)
+    with pytest.raises(SpecError, match=r"takes 1 channel\(s\) \(nuclei\), but 2 are given"):
+        resolve_channels((0, 1), three, nuclei)
 
 
 @pytest.mark.parametrize(
