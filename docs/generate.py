@@ -1,6 +1,6 @@
 """Write the reference pages that come from the code.
 
-python docs/generate.py            # write docs/reference/{cli,settings,python}.md
+python docs/generate.py            # write docs/reference/{cli,settings,python,models}.md
 python docs/generate.py --check    # say which of them are out of date
 """
 
@@ -19,6 +19,8 @@ import typer
 
 import bigseg
 from bigseg.cli.app import app
+from bigseg.core.representations import THRESHOLDS
+from bigseg.nets.published import BUNDLED, PUBLISHED, RESTORER, SIZER, Published
 from bigseg.spec import SegmentSpec
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -143,6 +145,39 @@ def _value(field: Any) -> str:
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
+def models_page() -> str:
+    """What is assumed of each published model when nothing else is said."""
+    head = (
+        "# Models\n\n"
+        f"{NOTE}\n"
+        "What is assumed of each model unless an option says otherwise. Diameters are pixels that "
+        "objects are resized to; `--diameter` says how wide they are in the image, and without it "
+        "they are taken to be that wide already. Of weights of your own, all this is read from the "
+        "file. [How to fetch them](../how-to/models.md); `bigseg models` shows sizes and licences."
+        "\n\n"
+        "| model | what for | network | channels | diameter | outputs mean | logit of an object "
+        "| size model |\n| --- | --- | --- | --- | ---: | --- | ---: | --- |\n"
+    )
+    segmenting = (m for m in (BUNDLED, *PUBLISHED.values()) if m.architecture != SIZER)
+    return head + "".join(_model(model) for model in segmenting)
+
+
+def _model(model: Published) -> str:
+    restores = model.architecture == RESTORER
+    threshold = THRESHOLDS[model.representation] if model.threshold is None else model.threshold
+    cells = (
+        f"`{model.name}`",
+        model.purpose,
+        model.architecture,
+        ", ".join(model.channels),
+        f"{model.diameter:g}",
+        "an image" if restores else model.representation,
+        "" if restores else f"{threshold:g}",
+        f"`{model.size_model}`" if model.size_model else "",
+    )
+    return f"| {' | '.join(cells)} |\n"
+
+
 def python_page() -> str:
     """The public names."""
     names = [n for n in bigseg.__all__ if not n.startswith("_")]
@@ -250,7 +285,12 @@ def _cell(text: str | None) -> str:
 
 def pages() -> dict[Path, str]:
     """Content of each generated page."""
-    made = {"cli": cli_page(), "settings": settings_page(), "python": python_page()}
+    made = {
+        "cli": cli_page(),
+        "settings": settings_page(),
+        "python": python_page(),
+        "models": models_page(),
+    }
     return {REFERENCE / f"{name}.md": tidy(text) for name, text in made.items()}
 
 
