@@ -1,17 +1,24 @@
 """Whatever a model's maps mean, the same objects come out of them however the image is cut."""
 
+import json
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
+from skimage.io import imread
 
 import bigseg
+from bigseg.cli import main
 from bigseg.core.metrics import average_precision, match
 from bigseg.core.overlap import contingency
+from bigseg.diameter import estimate_diameter
 from bigseg.io.tables import read_table
+from bigseg.nets.cellpose_unet import CellposeUNet
 from tests import models, worlds
 from tests.models import WHERE, Array
 
@@ -32,7 +39,7 @@ def precision(truth: Array, found: Array, iou: float = 0.75) -> float:
 def assert_ideal(image: str, function: str, truth: Array, **settings: Any) -> None:
     """Whole and in blocks: the truth, and the same."""
     whole, _ = found_by(image, function, block=(128,) * truth.ndim, **settings)
-    parts, table = found_by(image, function, block=(32,) * truth.ndim, name="parts", **settings)
+    parts, table = found_by(image, function, block=(40,) * truth.ndim, name="parts", **settings)
     assert precision(truth, whole) >= 0.95
     assert worlds.same_partition(whole, parts)
     assert (table["parts"] > 1).any()
@@ -94,7 +101,7 @@ def test_an_object_has_the_class_of_most_of_its_voxels(tmp_path: Path, classes: 
     function = {2: "flows_two_classes", 3: "flows_three_classes"}[classes]
     settings = {"channels": tuple(range(3 + classes))}
     whole, first = found_by(image, function, block=(128, 128), **settings)
-    parts, second = found_by(image, function, block=(32, 32), name="parts", **settings)
+    parts, second = found_by(image, function, block=(40, 40), name="parts", **settings)
     assert precision(truth, parts) >= 0.95
     expected = [np.bincount(kind[parts == i]).argmax() for i in second["id"]]
     assert second["class"].tolist() == expected
@@ -182,3 +189,154 @@ def test_a_function_gets_only_tiles_of_its_size(
     found, _ = found_by(image, "square", channels=(0, 1, 2))
     assert precision(truth, found) >= 0.95
     assert {shape[1:] for shape in models.shapes} == {(3, 64, 64)}
+
+
+def test_grey_is_segmented_as_the_mean_is(tmp_path: Path) -> None:
+    truth = models.discs(60)
+    mean = (truth > 0).astype(np.float32)
+    other = np.random.default_rng(0).random(mean.shape).astype(np.float32)
+    data = np.stack([mean + other, mean - other])
+    image = worlds.make_image(f"{tmp_path}/two.zarr", data, "cyx").image.url
+    found, _ = found_by(image, "components", channels=("grey",), intensity=None)
+    alone, _ = found_by(models.grey_image(tmp_path, truth), "components", intensity=None)
+    np.testing.assert_array_equal(found, alone)
+
+
+def test_local_ranges_of_a_former_run_are_forgotten(tmp_path: Path) -> None:
+    data = np.random.default_rng(0).random((60, 60), np.float32) + 20 * (models.discs(60) > 0)
+    image = worlds.make_image(f"{tmp_path}/image.zarr", data, "yx").image.url
+    settings = {"intensity": None, "overwrite": True, "window": 24}
+    found_by(image, "components", **{**settings, "window": 60})
+    again, _ = found_by(image, "components", **settings)
+    fresh, _ = found_by(image, "components", **settings, name="fresh")
+    np.testing.assert_array_equal(again, fresh)
+
+
+def nuclei(folder: Path, edge: int) -> str:
+    """Cut of the bundled sample."""
+    data = imread(Path(bigseg.__file__).parent / "samples" / "nuclei2d.tif")[
+        256 : 256 + edge, :edge
+    ]
+    return worlds.make_image(f"{folder}/image.zarr", data, "yx").image.url
+
+
+def tiny(folder: Path, channels: int, outputs: int, name: str = "") -> str:
+    torch.manual_seed(0)
+    url = f"{folder}/{name or f'{channels}-{outputs}'}.pt"
+    torch.save(CellposeUNet((channels, 4, 8, 8), outputs).state_dict(), url)
+    return url
+
+
+def test_an_ensemble_of_one_file_twice_finds_what_it_finds_once(tmp_path: Path) -> None:
+    image = nuclei(tmp_path, 96)
+    one, two = (
+        bigseg.segment(image, model=model, name=name, cluster="serial")
+        for model, name in (("nuclei", "one"), ("nuclei,nuclei", "two"))
+    )
+    assert one.objects
+    np.testing.assert_array_equal(worlds.read_labels(one.labels), worlds.read_labels(two.labels))
+
+
+def test_restored_on_its_way_an_image_is_segmented_as_the_restored_one(tmp_path: Path) -> None:
+    image = models.grey_image(tmp_path, models.discs(60))
+    usual: dict[str, Any] = {"cluster": "serial", "diameter": 14, "values": "network"}
+    dark = tiny(tmp_path, 1, 1)
+    restored = bigseg.restore(image, f"{tmp_path}/dark.zarr", model=dark, **usual)
+    middle = float(np.median(bigseg.open_image(restored.image).compute().to_numpy()))
+    state = torch.load(dark)
+    torch.save({**state, "output.2.bias": state["output.2.bias"] + 0.5 - middle}, f"{dark}2")
+    restored = bigseg.restore(image, f"{tmp_path}/bright.zarr", model=f"{dark}2", **usual)
+    slow, _ = found_by(restored.image, "components")
+    fast, _ = found_by(image, "components", restore=f"{dark}2", intensity=None)
+    assert slow.max() > 1
+    np.testing.assert_array_equal(slow, fast)
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """Run a command: its exit code, and what it says of its errors in one line."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main(list(arguments))
+        return int(ended.value.code or 0), " ".join(capsys.readouterr().err.split())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("empty.pt", "empty.pt is empty; expected safetensors, or a state dict"),
+        ("words.pt", "words.pt is not a file of weights"),
+        ("short.pt", "short.pt is"),
+        ("foreign.pt", "is no network that bigseg knows: it begins with 'conv1.weight'"),
+        ("lacking.pt", "lacking.pt lacks the key 'output.2.bias' of a Cellpose residual U-Net"),
+        ("shape.pt", "'output.2.bias' has shape (9,)"),
+        ("1-1.pt", "has 1 output(s); flows need 3 or more. If it makes images, it is for"),
+        ("2-2.pt --representation flows", "has 2 output(s); flows need 3 or more"),
+        ("cyto33", "a name like cyto3"),
+        ("cyto33", "'bigseg models' lists all"),
+        ("cyto3", "'bigseg models fetch cyto3' downloads it there from https://www.cellpose.org"),
+        ("folder", "is a folder; give a file of weights"),
+        ("nuclei --restore lacking1.pt", "lacks the key 'output.2.bias'"),
+        ("nuclei --restore 2-2.pt", "cannot restore: it makes 2 map(s) of 2 channel(s)"),
+        ("tests.models:components --restore lacking1.pt", "lacks the key 'output.2.bias'"),
+        ("tests.models:hover --diameter auto --dims 2d", "--diameter auto needs a model of flows"),
+        ("nuclei --channels grey --diameter auto", "channels that are not averaged to grey"),
+        ("nuclei,2-3.pt", "cannot be averaged: diameter must be the same"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_nothing_is_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    call: Callable[..., tuple[int, str]],
+    model: str,
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BIGSEG_MODELS", str(tmp_path / "models"))
+    data = np.random.default_rng(0).integers(0, 99, (2, 60, 60)).astype(np.uint8)
+    worlds.make_image("image.zarr", data, "cyx")
+    for channels, outputs in ((1, 1), (2, 2), (2, 3)):
+        tiny(tmp_path, channels, outputs)
+    whole = Path("2-3.pt").read_bytes()
+    state, small = torch.load("2-3.pt"), torch.load("1-1.pt")
+    files = {
+        "foreign.pt": {"conv1.weight": torch.zeros(3)},
+        "lacking.pt": {k: v for k, v in state.items() if k != "output.2.bias"},
+        "lacking1.pt": {k: v for k, v in small.items() if k != "output.2.bias"},
+        "shape.pt": {**state, "output.2.bias": torch.zeros(9)},
+    }
+    for name, content in files.items():
+        torch.save(content, name)
+    Path("short.pt").write_bytes(whole[: len(whole) // 2])
+    Path("empty.pt").write_bytes(b"")
+    Path("words.pt").write_bytes(b"no weights at all")
+    Path("folder").mkdir()
+    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    code, said = call("segment", "image.zarr", "--cluster", "serial", "--model", *model.split())
+    assert code == 1
+    assert sentence in said
+    assert "Traceback" not in said
+    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+
+
+def test_the_diameter_is_measured_on_the_way(
+    tmp_path: Path, call: Callable[..., tuple[int, str]]
+) -> None:
+    image = nuclei(tmp_path, 192)
+    code, said = call(
+        "segment", image, "--model", "nuclei", "--diameter", "auto", "--cluster", "serial"
+    )
+    assert code == 0, said
+    settings = json.loads((tmp_path / "image.zarr.cells.bigseg" / "run.json").read_text())[
+        "settings"
+    ]
+    assert settings["diameter"] == pytest.approx(
+        estimate_diameter(image, "nuclei").diameter, abs=0.05
+    )
+    table = read_table(f"{image}/labels/cells/objects.parquet")
+    usual = np.median(2 * np.sqrt(table["voxels"] / np.pi))
+    assert settings["diameter"] == pytest.approx(usual, rel=0.25)
