@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bigseg.core.decode.borders import labels_from_borders
 from bigseg.core.decode.flows import labels_from_flows
 from bigseg.core.decode.hover import labels_from_hover
+from bigseg.core.decode.published import labels_as_published
 from bigseg.core.holes import fill_holes
 from bigseg.core.quality import flow_errors, remove_objects, sizes
 from bigseg.core.quantise import unpack
@@ -41,7 +42,7 @@ class Criteria:
     border_threshold: float = 0.5
     """Logit above which a voxel is border, for borders."""
     parity: bool = False
-    """Repeat mistakes of the original."""
+    """Do as the original does where bigseg differs on purpose, its mistakes included."""
 
 
 def find_objects(
@@ -117,9 +118,43 @@ def find_instances(
     errors : (n,) float64
         Flow error of each object; NaN where it was not judged.
     """
+    if criteria.parity:
+        return _published_instances(flows, logits, criteria, open_faces)
     labels = labels_from_flows(
         flows, logits, cellprob_threshold=criteria.cellprob_threshold, steps=criteria.steps
     )
+    return _judged(labels, flows, criteria, open_faces)
+
+
+def _published_instances(
+    flows: Field, logits: Field, criteria: Criteria, open_faces: Faces
+) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """Objects of a block as Cellpose 3 would find them.
+
+    In 3D it adds orientations up where they are averaged here, so that the logit is three times as
+    large and a step along each axis twice as long; steps are as long as in the stretched volume,
+    where voxels are cubes; and nothing is judged by its flow.
+    """
+    if logits.ndim == 2:
+        labels = labels_as_published(
+            flows, logits, cellprob_threshold=criteria.cellprob_threshold, steps=criteria.steps
+        )
+        return _judged(labels, flows, criteria, open_faces)
+    z, y, x = criteria.spacing
+    labels = labels_as_published(
+        flows,
+        logits,
+        cellprob_threshold=criteria.cellprob_threshold / 3,
+        steps=criteria.steps,
+        stride=(2 * z, 2 * y, 2 * x),
+    )
+    return _judged(labels, flows, replace(criteria, judge=False), open_faces)
+
+
+def _judged(
+    labels: NDArray[np.uint32], flows: Field, criteria: Criteria, open_faces: Faces
+) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
+    """Measure, mend and drop objects that were found."""
     cut = cut_objects(labels, open_faces)
     errors = np.full(len(cut), np.nan)
     if criteria.judge:

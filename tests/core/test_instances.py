@@ -50,3 +50,22 @@ def test_ids_close_up_in_order() -> None:
     labels, former = compact(np.array([5, 0, 2, 5], np.uint32))
     assert labels.tolist() == [2, 0, 1, 2]
     assert former.tolist() == [2, 5]
+
+
+@pytest.mark.parametrize(("parity", "judged"), [(False, True), (True, False)])
+def test_as_published_no_object_is_judged_by_its_flow_in_3d(parity: bool, judged: bool) -> None:
+    mask = ball((20, 20, 20), (9, 9, 9), 6)
+    logits = np.where(mask, 6, -6).astype(np.float32)
+    flows = 0.4 * flow_targets(mask.astype(np.uint32))  # that a step of twice that stays within
+    labels, errors = find_instances(flows, logits, Criteria(parity=parity), (CLOSED[0],) * 3)
+    np.testing.assert_array_equal(labels > 0, mask)
+    assert np.isfinite(errors).tolist() == [judged]
+
+
+def test_as_published_the_threshold_in_3d_is_on_the_sum_of_three_logits() -> None:
+    mask = ball((20, 20, 20), (9, 9, 9), 6)
+    logits = np.where(mask, 1, -6).astype(np.float32)
+    flows = 0.4 * flow_targets(mask.astype(np.uint32))
+    for threshold, found in ((2.9, 1), (3.1, 0)):
+        criteria = Criteria(threshold, parity=True)
+        assert find_instances(flows, logits, criteria, (CLOSED[0],) * 3)[0].max() == found
