@@ -45,9 +45,10 @@ LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiv
 
 def cli_page() -> str:
     """All commands, their arguments, options and examples."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    commands = dict(_commands(typer.main.get_command(app)))
     rows = [
-        f"| [`bigseg {name}`](#bigseg-{name}) | {_first(c.help)} |" for name, c in commands.items()
+        f"| [`bigseg {name}`](#bigseg-{name.replace(' ', '-')}) | {_first(c.help)} |"
+        for name, c in commands.items()
     ]
     head = (
         "# Commands\n\n"
@@ -59,12 +60,22 @@ def cli_page() -> str:
     return head + "".join(_command(name, command) for name, command in commands.items())
 
 
+def _commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Commands of a group by name, each followed by its own."""
+    for name, command in group.commands.items():
+        yield prefix + name, command
+        if hasattr(command, "commands"):
+            yield from _commands(command, f"{prefix}{name} ")
+
+
 def _command(name: str, command: Any) -> str:
     arguments = [p for p in command.params if not p.opts[0].startswith("-")]
     options = [p for p in command.params if p.opts[0].startswith("-")]
     usage = " ".join(["bigseg", name, *map(_usage, arguments), "[OPTIONS]"])
     text = f"\n## bigseg {name}\n\n{command.help.strip()}\n\n```text\n{usage}\n```\n"
     for title, chosen in (("argument", arguments), ("option", options)):
+        if not chosen:
+            continue
         text += f"\n| {title} | default | |\n| --- | --- | --- |\n"
         text += "".join(f"| {_spelled(p)} | {_default(p)} | {_cell(p.help)} |\n" for p in chosen)
     examples = MARKUP.sub("", command.epilog or "").replace("\\[", "[").replace("\b\n", "")
@@ -173,7 +184,7 @@ def _model(model: Published) -> str:
         f"{model.diameter:g}",
         "an image" if restores else model.representation,
         "" if restores else f"{threshold:g}",
-        f"`{model.size_model}`" if model.size_model else "",
+        f"`{model.size_model}`" if model.size_model else "none",
     )
     return f"| {' | '.join(cells)} |\n"
 
