@@ -22,7 +22,7 @@ from bigseg.io.info import info
 from bigseg.run.folder import open_run
 from bigseg.stages import label
 
-COMMANDS = ["segment", "run", "status", "block", "info", "convert", "evaluate", "demo"]
+COMMANDS = ["segment", "run", "status", "block", "info", "convert", "evaluate", "demo", "restore"]
 SERIAL = ("--model", "nuclei", "--cluster", "serial", "--block", "48,48")
 
 
