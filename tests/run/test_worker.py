@@ -63,7 +63,7 @@ def test_a_record_tells_time_memory_and_worker(run: Run) -> None:
     run_block(run.url, "one", "0")
     ledger = Ledger.of(run, run.steps[0])
     (record,) = ledger.sample(ledger.done(), 1)
-    assert record["facts"] == {"number": 0}
+    assert record["facts"] == {"number": 0, "cores": None}
     assert record["peak_bytes"] > 1e6
     assert 0 <= record["read_seconds"] < 10 > record["seconds"] >= 0
     assert ":" in record["worker"]
