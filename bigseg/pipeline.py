@@ -189,6 +189,8 @@ def dry_run(spec: SegmentSpec, run: str | None = None) -> DryRun:
     spec, url = _absolute(spec, run)
     spec = _measured(spec)
     steps = plan_segment(spec, url)
+    for step in make_steps([(step.name, step.stage, step.spec) for step in steps]):
+        step.module.check(step.spec)
     check_space(url, steps)
     rows = tuple((s.name, len(s.spec.grid), s.spec.grid.block) for s in steps)
     return DryRun(url, spec.target, rows, scratch_bytes(steps), worker_bytes(steps)[1])
@@ -205,6 +207,11 @@ def _measured(spec: SegmentSpec) -> SegmentSpec:
         raise SpecError(
             "--diameter auto needs a model of flows and channels that are not averaged to grey; "
             "give the width of a typical object in pixels."
+        )
+    if spec.invert:
+        raise SpecError(
+            "--diameter auto measures bright objects and does not know --invert; give the width of "
+            "a typical object in pixels."
         )
     found = estimate_diameter(
         spec.image,

@@ -252,6 +252,30 @@ def test_restored_on_its_way_an_image_is_segmented_as_the_restored_one(tmp_path:
     np.testing.assert_array_equal(slow, fast)
 
 
+@pytest.fixture(scope="module")
+def wrong(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with an image of two channels, three small networks and much that is none."""
+    folder = tmp_path_factory.mktemp("wrong")
+    data = np.random.default_rng(0).integers(0, 99, (2, 60, 60)).astype(np.uint8)
+    worlds.make_image(f"{folder}/image.zarr", data, "cyx")
+    urls = [tiny(folder, *sizes) for sizes in ((1, 1), (2, 3), (2, 2))]
+    small, state = (torch.load(url) for url in urls[:2])
+    files = {
+        "foreign.pt": {"conv1.weight": torch.zeros(3)},
+        "lacking.pt": {k: v for k, v in state.items() if k != "output.2.bias"},
+        "lacking1.pt": {k: v for k, v in small.items() if k != "output.2.bias"},
+        "shape.pt": {**state, "output.2.bias": torch.zeros(9)},
+    }
+    for name, content in files.items():
+        torch.save(content, folder / name)
+    whole = Path(urls[1]).read_bytes()
+    (folder / "short.pt").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.pt").write_bytes(b"")
+    (folder / "words.pt").write_bytes(b"no weights at all")
+    (folder / "folder").mkdir()
+    return folder
+
+
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
     """Run a command: its exit code, and what it says of its errors in one line."""
@@ -285,42 +309,28 @@ def call(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
         ("tests.models:components --restore lacking1.pt", "lacks the key 'output.2.bias'"),
         ("tests.models:hover --diameter auto --dims 2d", "--diameter auto needs a model of flows"),
         ("nuclei --channels grey --diameter auto", "channels that are not averaged to grey"),
+        ("nuclei --invert --diameter auto", "--diameter auto measures bright objects"),
+        ("lacking.pt --dry-run", "lacking.pt lacks the key 'output.2.bias'"),
+        ("nuclei --restore lacking1.pt --dry-run", "lacks the key 'output.2.bias'"),
+        ("tests.models:flows --channels 0,1,2", "has no channel '2'; it has channels 0 to 1"),
         ("nuclei,2-3.pt", "cannot be averaged: diameter must be the same"),
     ],
 )
 def test_what_does_not_fit_is_refused_and_nothing_is_written(
-    tmp_path: Path,
+    wrong: Path,
     monkeypatch: pytest.MonkeyPatch,
     call: Callable[..., tuple[int, str]],
     model: str,
     sentence: str,
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("BIGSEG_MODELS", str(tmp_path / "models"))
-    data = np.random.default_rng(0).integers(0, 99, (2, 60, 60)).astype(np.uint8)
-    worlds.make_image("image.zarr", data, "cyx")
-    for channels, outputs in ((1, 1), (2, 2), (2, 3)):
-        tiny(tmp_path, channels, outputs)
-    whole = Path("2-3.pt").read_bytes()
-    state, small = torch.load("2-3.pt"), torch.load("1-1.pt")
-    files = {
-        "foreign.pt": {"conv1.weight": torch.zeros(3)},
-        "lacking.pt": {k: v for k, v in state.items() if k != "output.2.bias"},
-        "lacking1.pt": {k: v for k, v in small.items() if k != "output.2.bias"},
-        "shape.pt": {**state, "output.2.bias": torch.zeros(9)},
-    }
-    for name, content in files.items():
-        torch.save(content, name)
-    Path("short.pt").write_bytes(whole[: len(whole) // 2])
-    Path("empty.pt").write_bytes(b"")
-    Path("words.pt").write_bytes(b"no weights at all")
-    Path("folder").mkdir()
-    before = sorted(str(path) for path in tmp_path.rglob("*"))
+    monkeypatch.chdir(wrong)
+    monkeypatch.setenv("BIGSEG_MODELS", str(wrong / "models"))
+    before = sorted(str(path) for path in wrong.rglob("*"))
     code, said = call("segment", "image.zarr", "--cluster", "serial", "--model", *model.split())
     assert code == 1
     assert sentence in said
     assert "Traceback" not in said
-    assert sorted(str(path) for path in tmp_path.rglob("*")) == before
+    assert sorted(str(path) for path in wrong.rglob("*")) == before
 
 
 def test_the_diameter_is_measured_on_the_way(
