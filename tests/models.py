@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,7 @@ def worded(tiles: Array) -> Array:
 
 
 not_a_function = 3
+made = partial(flows)
 
 
 def discs(edge: int = 120, ndim: int = 2, *, touching: bool = False) -> Array:

@@ -82,7 +82,10 @@ def load_function(model: str) -> Function:
 
 
 def source_digest(model: str) -> str:
-    """SHA-256 of the module that holds the function, so that another version is another model."""
-    module = inspect.getmodule(load_function(model))
-    source = inspect.getsource(module) if module and getattr(module, "__file__", None) else model
-    return hashlib.sha256(source.encode()).hexdigest()
+    """SHA-256 of the modules that hold the function: another version is another model."""
+    function, found = load_function(model), hashlib.sha256()
+    # Where it is named and where it is defined: other modules may lend it their name.
+    for module in (sys.modules[model.split(":")[0]], inspect.getmodule(function)):
+        path = Path(getattr(module, "__file__", None) or "")
+        found.update(path.read_bytes() if path.is_file() else model.encode())
+    return found.hexdigest()

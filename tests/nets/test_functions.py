@@ -111,6 +111,22 @@ def test_another_source_is_another_model(written: Callable[[str], str]) -> None:
     assert source_digest(f"{one}:f") == weights.digest(f"{one}:f")
 
 
+def test_whatever_can_be_called_has_a_digest() -> None:
+    digests = {source_digest(m) for m in ("tests.models:made", "tests.models:flows", "math:sin")}
+    assert {len(digest) for digest in digests} == {64}
+    assert len(digests) == 3
+
+
+def test_the_module_of_a_function_that_is_only_lent_counts_too(
+    written: Callable[[str], str],
+) -> None:
+    one, other = (written(f"def f(x):\n    return x + {n}\n") for n in (3, 4))
+    lent = written(f"from {one} import f\n")
+    before = source_digest(f"{lent}:f")
+    Path(f"{one}.py").write_text(Path(f"{other}.py").read_text())
+    assert source_digest(f"{lent}:f") != before
+
+
 def test_a_function_that_says_nothing_makes_flows_of_images_as_they_are() -> None:
     known = weights.describe("tests.models:flows")
     assert (known.kind, known.representation, known.outputs) == ("function", "flows", 3)
