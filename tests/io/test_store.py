@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import numpy as np
 import pytest
 import zarr
@@ -44,6 +45,7 @@ def bucket() -> Iterator[str]:
         client.close()
         yield "s3://microscopy"
     server.stop()
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

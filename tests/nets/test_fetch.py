@@ -436,6 +436,8 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     pytest.importorskip("s3fs")
     import boto3
 
+    # Connections of other tests lead to their servers, which are gone.
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
