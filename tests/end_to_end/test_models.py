@@ -18,7 +18,9 @@ from bigseg.core.metrics import average_precision, match
 from bigseg.core.overlap import contingency
 from bigseg.diameter import estimate_diameter
 from bigseg.io.tables import read_table
+from bigseg.nets.cellpose_sam import CellposeSam, Sizes
 from bigseg.nets.cellpose_unet import CellposeUNet
+from bigseg.nets.network import TorchNet
 from tests import models, worlds
 from tests.models import WHERE, Array
 
@@ -189,6 +191,28 @@ def test_a_function_gets_only_tiles_of_its_size(
     found, _ = found_by(image, "square", channels=(0, 1, 2))
     assert precision(truth, found) >= 0.95
     assert {shape[1:] for shape in models.shapes} == {(3, 64, 64)}
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((3, 90, 70), "cyx"), ((2, 10, 40, 70), "czyx")])
+def test_cellpose_sam_gets_its_channels_in_tiles_of_its_size(
+    tmp_path: Path, shape: tuple[int, ...], axes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = Sizes(patch=8, tokens=8, width=16, hidden=16, head=8, neck=8, tables=(15, 15))
+    torch.manual_seed(0)
+    torch.save(CellposeSam(sizes, 6).state_dict(), tmp_path / "sam.pt")
+    data = np.random.default_rng(0).integers(0, 99, shape).astype(np.uint8)
+    image = worlds.make_image(f"{tmp_path}/image.zarr", data, axes).image.url
+    seen: set[tuple[int, ...]] = set()
+
+    def watch(net: TorchNet, tiles: Array) -> Array:
+        seen.add(tiles.shape[1:])
+        return original(net, tiles)
+
+    original = TorchNet.__call__
+    monkeypatch.setattr(TorchNet, "__call__", watch)
+    result = bigseg.segment(image, model=f"{tmp_path}/sam.pt", flips=True, cluster="serial")
+    assert seen == {(shape[0], 64, 64)}
+    assert "class" in read_table(result.table)
 
 
 def test_grey_is_segmented_as_the_mean_is(tmp_path: Path) -> None:
