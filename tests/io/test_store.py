@@ -1,10 +1,8 @@
 """The same images in a bucket, over HTTP, as on disk."""
 
-import socket
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import fsspec
 import numpy as np
 import pytest
 import zarr
@@ -24,28 +22,9 @@ from bigseg.io.volume import Volume
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[str]:
+def bucket(new_bucket: Callable[[str], str]) -> str:
     """A bucket of an S3 server on this machine."""
-    server_module = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    import boto3
-
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-        client = boto3.client("s3")
-        client.create_bucket(Bucket="microscopy")
-        client.close()
-        yield "s3://microscopy"
-    server.stop()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    return new_bucket("microscopy")
 
 
 @pytest.mark.parametrize("version", ["0.4", "0.5"])

@@ -430,26 +430,9 @@ def test_the_first_to_reach_the_bucket_wins(
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of an S3 server on this machine."""
-    server_module = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
-    import boto3
-
-    # Connections of other tests lead to their servers, which are gone.
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
-    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="lab")
-    client.close()
-    yield "s3://lab/models"
-    server.stop()
-    fsspec.get_filesystem_class("s3").clear_instance_cache()
+def bucket(new_bucket: Callable[[str], str]) -> str:
+    """A folder of a bucket."""
+    return f"{new_bucket('lab')}/models"
 
 
 def test_a_model_in_an_s3_bucket_is_never_replaced(
