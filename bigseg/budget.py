@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import ceil, prod
 
+from bigseg import files
 from bigseg.errors import SpecError
 from bigseg.grid import Index
+from bigseg.nets import weights
+from bigseg.nets.functions import is_function
 from bigseg.plan import Step
 from bigseg.stages import label, predict
 
 PROCESS = 450_000_000
 """Bytes of a worker that has loaded the libraries and a small network."""
+SMALL = 30_000_000
+"""Bytes of the weights of a small network."""
 
 
 def worker_bytes(steps: Sequence[Step]) -> tuple[str, int]:
@@ -53,13 +58,19 @@ def _read_shape(block: Index, halo: Index, shape: Index) -> list[int]:
 
 
 def _predict_bytes(spec: predict.Spec) -> int:
-    """Normalised image, fields at the network's scale and at the image's, packed result."""
+    """Weights, normalised image, fields at the network's scale and the image's, packed result."""
     read = _read_shape(spec.block, spec.halo, spec.shape)
     scaled = [ceil(n * s) for n, s in zip(read, spec.scale, strict=True)]
     channels, outputs = len(spec.channels), spec.maps
     images = (2 * prod(read) + prod(scaled)) * 4 * channels
     fields = (prod(scaled) + prod(spec.block)) * 4 * outputs
-    return images + fields + prod(spec.block) * outputs
+    return _weights_bytes(spec.models) + images + fields + prod(spec.block) * outputs
+
+
+def _weights_bytes(models: Sequence[str]) -> int:
+    """Networks as they are read, in single precision, beyond what `PROCESS` holds already."""
+    files_of = [weights.locate(model) for model in models if not is_function(model)]
+    return max(sum(files.size(url) for url in files_of) - SMALL, 0)
 
 
 def _label_bytes(spec: label.Spec) -> int:

@@ -134,6 +134,12 @@ def put(url: str, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
+def size(url: str) -> int:
+    """Bytes of the object at `url`."""
+    fs, path = filesystem(url)
+    return int(fs.size(path))
+
+
 def sha256(url: str) -> str:
     """SHA-256 of the object at `url`, of which only a part is in memory at a time."""
     found = hashlib.sha256()

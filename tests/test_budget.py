@@ -1,11 +1,13 @@
 """Blocks that do not fit in memory are refused before anything is started."""
 
+from pathlib import Path
+
 import pytest
 
-from bigseg.budget import PROCESS, check_memory, worker_bytes
+from bigseg.budget import PROCESS, SMALL, check_memory, worker_bytes
 from bigseg.errors import SpecError
 from bigseg.plan import Step
-from bigseg.stages import label
+from bigseg.stages import label, predict
 
 
 def labelling(block: tuple[int, ...]) -> Step:
@@ -35,3 +37,25 @@ def test_what_does_not_fit_is_refused_with_the_remedy() -> None:
     check_memory(steps, 2, 8_000_000_000)
     with pytest.raises(SpecError, match=r"'label' needs about 1\.\d GB .* 8 worker\(s\), but 8\.0"):
         check_memory(steps, 8, 8_000_000_000)
+
+
+def test_large_weights_count(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(50_000_000))
+    spec = predict.Spec(
+        run="run",
+        image="image",
+        level=0,
+        channels=(0,),
+        shape=(1, 1, 64, 64),
+        block=(1, 1, 64, 64),
+        halo=(0, 0, 24, 24),
+        ndim=2,
+        models=("nuclei",),
+        digests=("",),
+        scale=(1.0, 1.0, 1.0),
+        tile=512,
+        margin=24,
+    )
+    large = spec.model_copy(update={"models": (str(tmp_path / "large"),)})
+    needs = [worker_bytes([Step("predict", "predict", one)])[1] for one in (spec, large)]
+    assert needs[1] - needs[0] == 50_000_000 - SMALL
