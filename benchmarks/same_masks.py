@@ -45,9 +45,9 @@ from bigseg.core.quality import flow_errors, remove_objects, sizes
 from bigseg.core.quantise import quantise, unpack
 from bigseg.core.targets import CUBES
 from bigseg.core.tiles import Tiling, predict_planes, round_up
-from bigseg.lattice import TILINGS
+from bigseg.lattice import TILINGS, predict_blocks
 from bigseg.nets import network, weights
-from bigseg.stages.predict import BORDER
+from bigseg.stages import predict
 
 HERE = Path(__file__).resolve().parent
 FLOW_THRESHOLD, MIN_SIZE, STEPS = 0.4, 15, 200
@@ -164,30 +164,70 @@ class Peer:
         return [np.load(self.folder / job["out"]) for job in jobs]
 
 
-def our_field(case: Case, net: network.TorchNet, image: Array, tiles: Who) -> Array:
-    """Flows in voxels per step, and logits, as `predict` computes them in one block."""
-    theirs, flat = tiles == "theirs", image.ndim == 2
+def our_field(case: Case, net: network.Ensemble, image: Array, tiles: Who) -> Array:
+    """Flows in voxels per step, orientations averaged, and logits."""
     scaled = rescale(image, *np.percentile(image, (1, 99)))
-    scale = [case.scale * case.anisotropy] * (not flat) + [case.scale] * 2
-    whole = int if theirs else round
-    pixels = [max(whole(n * one), 1) for n, one in zip(image.shape, scale, strict=True)]
-    for axis, (n, wanted) in enumerate(zip(image.shape, pixels, strict=True)):
+    volume = scaled.reshape((1,) * (3 - image.ndim) + image.shape)
+    scale = (case.scale * case.anisotropy, case.scale, case.scale)
+    find = field_of_their_tiles if tiles == "theirs" else field_of_blocks
+    field = find(net, volume, image.ndim, scale)
+    return field.reshape(-1, *image.shape)
+
+
+def field_of_blocks(
+    net: network.Ensemble, volume: Array, ndim: int, scale: tuple[float, float, float]
+) -> Array:
+    """As the engine predicts, block by block."""
+    tiling, shape = TILINGS[ndim], (1, *volume.shape)
+    block, halo = predict_blocks(shape, ndim, scale, tiling)
+    spec = predict.Spec(
+        run="",
+        image="",
+        level=0,
+        channels=(0,),
+        shape=shape,
+        block=block,
+        halo=halo,
+        ndim=ndim,
+        models=(MODEL,),
+        digests=("",),
+        scale=scale,
+        tile=tiling.tile,
+        margin=tiling.margin,
+    )
+    counting = predict.Counting(net, max(net.pixels // tiling.tile**2, 1))
+    field = np.empty((ndim + 1, *volume.shape), np.float32)
+    for one in spec.grid:
+        run = predict.predict_2d if ndim == 2 else predict.predict_3d
+        field[:, *one.write[1:]] = run(spec, counting, volume[None, *one.read[1:]], one)
+    return field
+
+
+def field_of_their_tiles(
+    net: network.Ensemble, volume: Array, ndim: int, scale: tuple[float, float, float]
+) -> Array:
+    """With the peer's tiles, zeros around planes and rounding of lengths."""
+    axes = (0, 1, 2)[3 - ndim :]
+    pixels = [max(int(n * one), 1) for n, one in zip(volume.shape, scale, strict=True)]
+    extra, scaled = [(0, 0)] * 3, volume
+    for axis in axes:
+        n, wanted = volume.shape[axis], pixels[axis]
         scaled = resample(scaled, axis, positions(0, wanted, n / wanted))
-    extra = [(BORDER, BORDER)] * image.ndim
-    if theirs:
-        extra = [(8 + (round_up(n) - n) // 2, 8 + (round_up(n) - n + 1) // 2) for n in pixels]
-    tiling = PUBLISHED_TILING if theirs else TILINGS[image.ndim]
-    inner = [slice(before, before + n) for (before, _), n in zip(extra, pixels, strict=True)]
+        missing = round_up(wanted) - wanted
+        extra[axis] = (8 + missing // 2, 8 + (missing + 1) // 2)
     wide = np.pad(scaled, extra)[None]
-    if flat:
-        field = predict_planes(net, wide[None], tiling, 3, 1)[0][:, *inner]
+    z, y, x = ((before, before + n) for (before, _), n in zip(extra, scaled.shape, strict=True))
+    if ndim == 2:
+        field = predict_planes(net, wide, PUBLISHED_TILING, 3, 1)[0][:, None, slice(*y), slice(*x)]
     else:
-        core = tuple((part.start, part.stop) for part in inner)
-        field = predict_volume(lambda planes: predict_planes(net, planes, tiling, 3, 2), wide, core)
-    for axis, (n, given) in enumerate(zip(image.shape, pixels, strict=True), 1):
-        field = resample(field, axis, positions(0, n, given / n))
-    if not flat:
-        field[0] /= case.anisotropy
+        field = predict_volume(
+            lambda planes: predict_planes(net, planes, PUBLISHED_TILING, 3, 2), wide, (z, y, x)
+        )
+    for axis in axes:
+        n, given = volume.shape[axis], pixels[axis]
+        field = resample(field, axis + 1, positions(0, n, given / n))
+    if ndim == 3:
+        field[0] *= scale[-1] / scale[0]
     return field
 
 
@@ -197,13 +237,14 @@ def packed(field: Array) -> Array:
     return np.concatenate([flows, logits[None]])
 
 
-def our_networks() -> dict[Precision, network.TorchNet]:
+def our_networks() -> dict[Precision, network.Ensemble]:
     """The network as it runs here, and in float32."""
     net = network.load(MODEL, weights.digest(MODEL))
     url = weights.locate(MODEL)
     module = network.build(network.read_state(url), url).to(net.device)
     module = module.to(memory_format=torch.channels_last)
-    return {"exact": net, "float32": replace(net, module=module, half=False)}
+    single = replace(net, module=module, half=False)
+    return {"exact": network.Ensemble((net,)), "float32": network.Ensemble((single,))}
 
 
 class Bench:
