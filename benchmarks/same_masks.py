@@ -21,7 +21,6 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import Any, Literal
 from zlib import crc32
@@ -34,6 +33,7 @@ from accuracy import SETS, THRESHOLDS, pairs
 from end_to_end import MODEL, VOXEL, export, program
 from peers import CELLPOSE_3, ENVIRONMENT_3, peer_environment, peer_python
 
+from bigseg import pipeline
 from bigseg.core.decode.flows import labels_from_flows
 from bigseg.core.holes import fill_holes
 from bigseg.core.instances import Criteria, find_instances
@@ -45,6 +45,9 @@ from bigseg.core.quality import flow_errors, remove_objects, sizes
 from bigseg.core.quantise import quantise, unpack
 from bigseg.core.targets import CUBES
 from bigseg.core.tiles import Tiling, predict_planes, round_up
+from bigseg.io.create import create_image
+from bigseg.io.plan import plan_image
+from bigseg.io.volume import Volume
 from bigseg.lattice import TILINGS, predict_blocks
 from bigseg.nets import network, weights
 from bigseg.stages import predict
@@ -94,18 +97,7 @@ VOLUME_STEPS: dict[str, Change] = {
 }
 
 
-class PublishedTiling(Tiling):
-    """Tiles of 224 pixels that overlap by a tenth, spread over the plane."""
-
-    def edges(self, length: int) -> tuple[int, list[int]]:
-        """Edge and starts of the tiles that cover an axis."""
-        if length <= self.tile:
-            return length, [0]
-        count = ceil(1.2 * length / self.tile)
-        return self.tile, np.linspace(0, length - self.tile, count).astype(int).tolist()
-
-
-PUBLISHED_TILING = PublishedTiling(224, 11)
+PUBLISHED_TILING = Tiling(224, 11, published=True)
 
 
 @dataclass(frozen=True)
@@ -385,6 +377,30 @@ def through_the_program(case: Case, labels: list[Array]) -> bool:
     return all(len(np.unique(ids)) == len(ids) for ids in (found[:, 0], found[:, 1]))
 
 
+def with_parity(case: Case) -> list[Array]:
+    """Objects of `bigseg segment --parity`, eight bits and usual precision included."""
+    found = []
+    for number, (image, _) in enumerate(case.images):
+        url = f"{case.folder / case.name}-{number}.zarr"
+        axes = ("z", "y", "x")[3 - image.ndim :]
+        scale = VOXEL[3 - image.ndim :]
+        create_image(plan_image(url, axes, image.shape, image.dtype, scale, (64, 512, 512)))
+        volume = Volume.open(url)
+        box = tuple(slice(0, n) for n in (1, *volume.shape[2:]))
+        volume.write(box, image.reshape(1, *volume.shape[2:]), 0)
+        pipeline.segment(
+            url,
+            f"{url}.labels.zarr",
+            model=MODEL,
+            diameter=weights.describe(MODEL).diameter / case.scale,
+            parity=True,
+            cluster="serial",
+        )
+        labels = Volume.open(f"{url}.labels.zarr")
+        found.append(labels.read(box)[0, 0].reshape(image.shape))
+    return found
+
+
 def precision(some: list[Array], others: list[Array]) -> list[float]:
     """AP at the thresholds, mean over images."""
     matches = [match(*contingency(*two)) for two in zip(some, others, strict=True)]
@@ -415,6 +431,7 @@ def compare(case: Case, peer: Peer, attribute: bool) -> None:
 
     show("Cellpose 3", bench.theirs)
     show("bigseg", own)
+    show("bigseg --parity", with_parity(case))
     if attribute:
         steps = PLANE_STEPS if case.ndim == 2 else VOLUME_STEPS
         print(f"fields differ by {bench.difference():.1e}", file=sys.stderr)

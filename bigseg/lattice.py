@@ -11,8 +11,10 @@ from bigseg.nets.weights import Model
 from bigseg.spec import SegmentSpec
 from bigseg.stages.predict import BORDER
 
-TILINGS = {2: Tiling(512, 24), 3: Tiling(288, 16)}
-"""Tile redundancy (tile / core)²: 1.22 in 2D, 1.27 in 3D."""
+TILINGS = {2: Tiling(512, 24), 3: Tiling(304, 16)}
+"""Tile redundancy (tile / core)²: 1.22 in 2D, 1.25 in 3D."""
+PUBLISHED_TILE = 224
+"""Of Cellpose 1 to 3, pixels."""
 FIXED_MARGINS = {2: 12, 3: 8}
 """For networks of one size of tile, 256 pixels: redundancy 1.22 and 1.14."""
 TILES_PER_BLOCK = {2: 4, 3: 1}
@@ -51,8 +53,24 @@ def restoring_pixels(volume: Volume, across: float) -> tuple[int, int]:
     return max(int(y * across * _near_one(tall / wide)), 1), max(int(x * across), 1)
 
 
-def tiling_for(model: Model, ndim: int, overlap: float | None) -> Tiling:
-    """Tiles for a network; `overlap` is the share of a tile that the next one covers, too."""
+def tiling_for(
+    model: Model, ndim: int, overlap: float | None = None, parity: bool = False
+) -> Tiling:
+    """Tiles for a network.
+
+    Parameters
+    ----------
+    model
+        The network.
+    ndim
+        Axes of an object.
+    overlap
+        Share of a tile that the next one covers, too.
+    parity
+        Cut planes as Cellpose does.
+    """
+    if parity:
+        return Tiling(model.tile or PUBLISHED_TILE, 11, model.tile is not None, published=True)
     tile = model.tile or TILINGS[ndim].tile
     margin = FIXED_MARGINS[ndim] if model.tile else TILINGS[ndim].margin
     if overlap is not None:
@@ -63,7 +81,13 @@ def tiling_for(model: Model, ndim: int, overlap: float | None) -> Tiling:
 def predict_blocks(
     shape: Index, ndim: int, scale: tuple[float, float, float], tiling: Tiling
 ) -> tuple[Index, Index]:
-    """Block and halo of `predict`; they depend on nothing that a user can cut differently."""
+    """Block and halo of `predict`; they depend on nothing that a user can cut differently.
+
+    Tiles that lie as in Cellpose are spread over the whole image, which is one block then.
+    """
+    if tiling.published:
+        whole = [round_up(n) for n in shape[1:]]
+        return (1, 1 if ndim == 2 else whole[0], *whole[1:]), (0, 0, 0, 0)
     edges = [
         cheapest_edge(length, one, tiling, TILES_PER_BLOCK[ndim], LONGEST_BLOCK[ndim])
         for length, one in zip(shape[1:], scale, strict=True)

@@ -164,7 +164,7 @@ def _shown(
     channels, mix, ndim = how
     model = models[0]
     scale = network_scale(spec, volume, model)
-    tiling = tiling_for(model, ndim, spec.overlap)
+    tiling = tiling_for(model, ndim, spec.overlap, spec.parity)
     block, halo = predict_blocks(shape, ndim, scale, tiling)
     return predict.Spec(
         run=run,
@@ -189,6 +189,7 @@ def _shown(
         tile=tiling.tile,
         margin=tiling.margin,
         fixed=tiling.fixed,
+        published=tiling.published,
     )
 
 

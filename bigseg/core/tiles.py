@@ -34,6 +34,8 @@ class Tiling:
     """Context on each side of what a tile is trusted for, pixels; tiles overlap by twice this."""
     fixed: bool = False
     """Whether the network takes tiles of exactly this size only."""
+    published: bool = False
+    """Whether tiles lie as in Cellpose: a tenth of overlap, spread over the plane."""
 
     @property
     def core(self) -> int:
@@ -44,6 +46,9 @@ class Tiling:
         """Edge and starts of the tiles that cover a plane's axis of `length` pixels."""
         if length <= self.tile:
             return (self.tile if self.fixed else round_up(length)), [0]
+        if self.published:
+            count = ceil(1.2 * length / self.tile)
+            return self.tile, np.linspace(0, length - self.tile, count).astype(int).tolist()
         count = ceil((length - 2 * self.margin) / self.core)
         edge = self.tile if self.fixed else round_up((length - 2 * self.margin) / count)
         edge = edge if self.fixed else min(edge + round_up(2 * self.margin), self.tile)

@@ -18,7 +18,7 @@ from bigseg import files
 from bigseg.core.intensity import rescale
 from bigseg.core.planes import ORIENTATIONS, Range, positions, predict_volume, resample
 from bigseg.core.representations import Name, count_maps, has_vectors, pack
-from bigseg.core.tiles import TileFunction, Tiling, predict_planes, with_flips
+from bigseg.core.tiles import TileFunction, Tiling, predict_planes, round_up, with_flips
 from bigseg.grid import Block, Box, Grid, Index
 from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.volume import Volume
@@ -76,6 +76,8 @@ class Spec(StageSpec):
     margin: int
     fixed: bool = False
     """Whether the network takes tiles of exactly this size only."""
+    published: bool = False
+    """Whether planes are resized, padded and cut as in Cellpose."""
 
     @property
     def grid(self) -> Grid:
@@ -83,7 +85,7 @@ class Spec(StageSpec):
 
     @property
     def tiling(self) -> Tiling:
-        return Tiling(self.tile, self.margin, self.fixed)
+        return Tiling(self.tile, self.margin, self.fixed, self.published)
 
     @property
     def maps(self) -> int:
@@ -229,8 +231,8 @@ def predict_2d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
     """Outputs for each plane: (k, z, y, x) of the block's own voxels."""
     planes = np.moveaxis(data, 0, 1)  # (z, c, y, x)
     for axis, scale in ((2, spec.scale[1]), (3, spec.scale[2])):
-        planes = _to_network(planes, axis, scale)
-    extra = _borders(spec, block)[1:]
+        planes = _to_network(spec, planes, axis, scale)
+    extra = _borders(spec, block, (1, *planes.shape[2:]))[1:]
     wide = np.pad(planes, ((0, 0), (0, 0), *extra))
     outputs = predict_planes(_turned(spec, net), wide, spec.tiling, spec.outputs, net.batch)
     (top, _), (left, _) = extra
@@ -245,9 +247,9 @@ def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
     """Flow z, y, x, if there are flows, and logits, (k, z, y, x), of the block's own voxels."""
     volume = data
     for axis, scale in enumerate(spec.scale, 1):
-        volume = _to_network(volume, axis, scale)
+        volume = _to_network(spec, volume, axis, scale)
     core = [_core(volume.shape[axis], block, axis) for axis in (1, 2, 3)]
-    extra = _borders(spec, block)
+    extra = _borders(spec, block, volume.shape[1:])
     z, y, x = ((a + n, b + n) for (a, b), (n, _) in zip(core, extra, strict=True))
 
     def predict(planes: Floats) -> Floats:
@@ -279,18 +281,25 @@ def _in_voxels(field: Floats, scale: tuple[float, ...]) -> Floats:
     return field
 
 
-def _borders(spec: Spec, block: Block) -> list[tuple[int, int]]:
-    """Zeros to add before and after along z, y, x, where the image ends."""
+def _borders(spec: Spec, block: Block, pixels: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Zeros to add before and after along z, y, x, where the image ends.
+
+    `pixels` are the lengths of what the network is shown; Cellpose fills them up to multiples of
+    16 on both sides.
+    """
+    if spec.published:
+        missing = [round_up(n) - n for n in pixels]
+        return [(BORDER + n // 2, BORDER + (n + 1) // 2) for n in missing]
     return [
         (BORDER * (box.start == 0), BORDER * (box.stop == n))
         for box, n in zip(block.read[1:], spec.shape[1:], strict=True)
     ]
 
 
-def _to_network(array: Floats, axis: int, scale: float) -> Floats:
+def _to_network(spec: Spec, array: Floats, axis: int, scale: float) -> Floats:
     """Resize an axis from voxels to pixels of the network."""
     length = array.shape[axis]
-    wanted = max(round(length * scale), 1)
+    wanted = max(int(length * scale) if spec.published else round(length * scale), 1)
     return resample(array, axis, positions(0, wanted, length / wanted))
 
 

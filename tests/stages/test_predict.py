@@ -24,13 +24,22 @@ def spec_of(tile: int = 288) -> predict.Spec:
 def test_zeros_are_added_where_the_image_ends_and_nowhere_else() -> None:
     spec = spec_of()
     first, last = spec.grid[0], spec.grid[len(spec.grid) - 1]
-    assert predict._borders(spec, first) == [(8, 8), (8, 0), (8, 0)]
-    assert predict._borders(spec, last) == [(8, 8), (0, 8), (0, 8)]
+    assert predict._borders(spec, first, (1, 1, 1)) == [(8, 8), (8, 0), (8, 0)]
+    assert predict._borders(spec, last, (1, 1, 1)) == [(8, 8), (0, 8), (0, 8)]
 
 
 def test_a_border_never_costs_a_further_tile() -> None:
     spec = spec_of()
     for block in spec.grid:
-        for axis, border in enumerate(predict._borders(spec, block), 1):
+        for axis, border in enumerate(predict._borders(spec, block, (1, 1, 1)), 1):
             read = block.read[axis].stop - block.read[axis].start
             assert len(spec.tiling.edges(read + sum(border))[1]) <= -(-spec.block[axis] // 256)
+
+
+def test_for_parity_planes_are_padded_and_cut_as_cellpose_does() -> None:
+    spec = spec_of(224).model_copy(update={"published": True, "shape": (1, 1, 300, 340)})
+    (block, *_) = spec.grid
+    assert predict._borders(spec, block, (1, 300, 340)) == [(15, 16), (10, 10), (14, 14)]
+    assert spec.tiling.edges(320) == (224, [0, 96])
+    assert spec.tiling.edges(448) == (224, [0, 112, 224])
+    assert spec.tiling.edges(208) == (208, [0])
