@@ -169,16 +169,30 @@ class Ensemble:
 
 
 def load_all(
-    models: tuple[str, ...], digests: tuple[str, ...], representation: Name | None = None
+    models: tuple[str, ...],
+    digests: tuple[str, ...],
+    representation: Name | None = None,
+    single: bool = False,
 ) -> Ensemble:
     """Networks of names, paths or URLs, whose outputs are averaged; see `load`."""
     pairs = zip(models, digests, strict=True)
-    return Ensemble(tuple(load(name, digest, representation) for name, digest in pairs))
+    return Ensemble(tuple(load(name, digest, representation, single) for name, digest in pairs))
 
 
 @lru_cache(maxsize=8)
-def load(model: str, sha256: str, representation: Name | None = None) -> TorchNet | Called:
+def load(
+    model: str, sha256: str, representation: Name | None = None, single: bool = False
+) -> TorchNet | Called:
     """Network of a name, path or URL; each process reads and builds it once.
+
+    Parameters
+    ----------
+    model, sha256
+        What is loaded, and the digest of its file.
+    representation
+        What its outputs mean; None: as published.
+    single
+        Run in single precision, even where the processor gains from less.
 
     Raises
     ------
@@ -196,7 +210,7 @@ def load(model: str, sha256: str, representation: Name | None = None) -> TorchNe
     url = weights.locate(model)
     module = build(read_state(url), url)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    half = device == "cuda" or has_fast_bfloat16()
+    half = not single and (device == "cuda" or has_fast_bfloat16())
     module = module.to(device, torch.bfloat16 if half else torch.float32)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     vectors = has_vectors(known.representation)

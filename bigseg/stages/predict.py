@@ -77,7 +77,7 @@ class Spec(StageSpec):
     fixed: bool = False
     """Whether the network takes tiles of exactly this size only."""
     published: bool = False
-    """Whether planes are resized, padded and cut as in Cellpose."""
+    """Whether planes are resized, padded and cut as in Cellpose, and predicted in float32."""
 
     @property
     def grid(self) -> Grid:
@@ -113,7 +113,7 @@ def load(spec: Spec) -> Ensemble:
     # predict need it.
     from bigseg.nets import network
 
-    return network.load_all(spec.models, spec.digests, spec.representation)
+    return network.load_all(spec.models, spec.digests, spec.representation, spec.published)
 
 
 def prepare(spec: Spec) -> None:
