@@ -51,7 +51,8 @@ class SegmentSpec(BaseModel):
     border_threshold: Annotated[float, Field(ge=-4, le=7.9)] = 0.5
     """Logit above which a voxel is a border, for models of borders."""
     parity: bool = False
-    """Repeat mistakes of the original where published numbers depend on them."""
+    """Do as the original does, mistakes included, where published numbers depend on it; an image is
+    one block of `predict` then."""
     flips: bool = False
     """Average the network's outputs over four mirror images of each tile."""
     overlap: Annotated[float, Field(ge=0.02, le=0.5)] | None = None

@@ -209,7 +209,7 @@ def segment(
         bool,
         typer.Option(
             "--parity",
-            help="Repeat mistakes of the original, where published numbers depend on them.",
+            help="Do as the original does, mistakes included; for images that fit in memory.",
             rich_help_panel=OBJECTS,
         ),
     ] = False,
