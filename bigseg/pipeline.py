@@ -160,7 +160,7 @@ def execute(
     steps = make_steps([(step.name, step.stage, step.spec) for step in planned])
     for step in steps:
         step.module.check(step.spec)
-    check_memory(planned, workers_here(cluster, workers, _widest(steps)), memory())
+    check_memory(planned, workers_here(cluster, workers, widest(steps)), memory())
     claimed = claim(
         Run(url, VERSION, spec.model_dump(mode="json"), steps), spec, planned, overwrite
     )
@@ -256,7 +256,7 @@ def _do(
     # What has to be started may be refused, too, so nothing is written before.
     where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
     try:
-        with open_cluster(where, workers, _widest(run.steps)) as opened:
+        with open_cluster(where, workers, widest(run.steps)) as opened:
             claimed.take()
             run_steps(run, opened.execute, opened.workers, cores=opened.cores, listen=listener)
     except KeyboardInterrupt:
@@ -278,7 +278,7 @@ def _do(
     )
 
 
-def _widest(steps: Sequence[RunStep]) -> int:
+def widest(steps: Sequence[RunStep]) -> int:
     """Most blocks of a step."""
     return max(len(step.spec.grid) for step in steps)
 

@@ -16,7 +16,7 @@ from bigseg.grid import size
 from bigseg.io.volume import Volume
 from bigseg.nets.published import PUBLISHED
 from bigseg.nets.weights import bundled
-from bigseg.pipeline import Interrupted
+from bigseg.pipeline import Interrupted, widest
 from bigseg.plan import Step
 from bigseg.restoration_plan import RestoreSpec, plan_restore
 from bigseg.run.cluster import open_cluster, workers_here
@@ -142,7 +142,7 @@ def execute(
     for step in steps:
         step.module.check(step.spec)
     made = Run(url, VERSION, spec.model_dump(mode="json"), steps)
-    _check_memory(planned, workers_here(cluster, workers, _widest(made)))
+    _check_memory(planned, workers_here(cluster, workers, widest(made.steps)))
     return _do(_claim(made, spec, overwrite), cluster, workers, listener)
 
 
@@ -243,17 +243,12 @@ def _check_target(target: str, former: Run | None) -> None:
         )
 
 
-def _widest(run: Run) -> int:
-    """Most blocks of a step."""
-    return max(len(step.spec.grid) for step in run.steps)
-
-
 def _do(claimed: Claim, cluster: str | None, workers: int | None, listener: Listener) -> Restored:
     started, run = time.monotonic(), claimed.run
     # What has to be started may be refused, too, so nothing is written before.
     where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
     try:
-        with open_cluster(where, workers, _widest(run)) as opened:
+        with open_cluster(where, workers, widest(run.steps)) as opened:
             claimed.take()
             run_steps(run, opened.execute, opened.workers, cores=opened.cores, listen=listener)
     except KeyboardInterrupt:

@@ -24,8 +24,8 @@ ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": str(16 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(64 << 20),
 }
-"""Lets glibc give large arrays back when they are freed, and reuse the network's smaller ones, for
-which the system would need as long as the network itself. A worker stays a sixth smaller."""
+"""Lets glibc give large arrays back when they are freed, but keep the network's smaller ones: to
+fetch those from the system again and again costs more than they take."""
 ANSWER = "10s"
 """How long a scheduler may take to answer."""
 

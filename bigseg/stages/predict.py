@@ -261,7 +261,7 @@ def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
     field = predict_volume(predict, volume, (z, y, x), outputs=spec.outputs, vectors=flows)
     del volume
     own = np.empty((len(field), *(box.stop - box.start for box in block.write[1:])), np.float32)
-    for number, part in enumerate(field):  # one by one, which takes a quarter of the memory
+    for number, part in enumerate(field):  # one by one: copies of all would take more
         for axis in (1, 2, 3):
             part = _from_network(part, axis - 1, block, axis, core[axis - 1], lengths[axis])
         own[number] = part
