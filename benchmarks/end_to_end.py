@@ -63,7 +63,9 @@ CASES = {
     "small": (Case("2D 768×768", 3, 2, 384), Case("3D, one embryo", 1, 3, 72)),
     "full": (Case("2D 2048×2048", 8, 2, 1024), Case("3D, four embryos", 2, 3, 132)),
     "large": (Case("2D 4096×4096", 16, 2, 1024), Case("3D, nine embryos", 3, 3, 192)),
+    "huge": (Case("2D 6144×6144", 24, 2, 1024), Case("3D, sixteen embryos", 4, 3, 256)),
 }
+PEERS = {"whole": "eval", "blocks": "distributed_eval"}
 Pair = tuple[np.ndarray, np.ndarray]
 
 
@@ -261,7 +263,9 @@ def row(case: Case, name: str, labels: np.ndarray, truth: np.ndarray, taken: Tak
     return [case.name, name, f"{taken.wall:.1f}", f"{taken.cpu:.1f}", *memory, objects, *scores]
 
 
-def compare(case: Case, data: Path | None, folder: Path) -> tuple[list[str], list[str]]:
+def compare(
+    case: Case, data: Path | None, folder: Path, peers: list[str]
+) -> tuple[list[str], list[str]]:
     """Rows of both tables for one case."""
     image, truth = mosaic(case, data)
     path = convert(image, folder)
@@ -280,9 +284,9 @@ def compare(case: Case, data: Path | None, folder: Path) -> tuple[list[str], lis
         parts.append(part(case, workers, took, where))
         print(parts[-1], file=sys.stderr, flush=True)
     settings = peer.settings(path, case)
-    for what, name in (("whole", "Cellpose 3 `eval`"), ("blocks", "Cellpose 3 `distributed_eval`")):
+    for what in peers:
         labels, took = peer.run(what, settings)
-        table.append(row(case, name, labels, truth, took))
+        table.append(row(case, f"Cellpose 3 `{PEERS[what]}`", labels, truth, took))
         print(line(table[-1]), file=sys.stderr, flush=True)
         taken.append(took)
     best = taken[0]
@@ -334,12 +338,13 @@ def main() -> None:
     parser.add_argument("--size", choices=CASES, default="full")
     parser.add_argument("--data", type=Path, help="folder of the development data")
     parser.add_argument("--dims", type=int, choices=(2, 3), help="only this case")
+    parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
     args = parser.parse_args()
     table, parts = [HEAD], [HEAD_PARTS]
     for case in CASES[args.size]:
         if args.dims in (None, case.ndim):
             with tempfile.TemporaryDirectory() as folder:
-                rows, more = compare(case, args.data, Path(folder))
+                rows, more = compare(case, args.data, Path(folder), args.peers)
             print("\n".join([*rows, *more]), file=sys.stderr, flush=True)
             table += rows
             parts += more
