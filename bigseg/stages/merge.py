@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from bigseg import files
 from bigseg.core.classes import majority
-from bigseg.core.multicut import edge_costs, solve
+from bigseg.core.evidence import edge_costs
+from bigseg.core.multicut import solve
 from bigseg.core.objects import Table, combine
 from bigseg.core.overlap import Edges, zone_edges
 from bigseg.core.relabel import dense_offsets, final_ids
