@@ -46,7 +46,7 @@ class Criteria:
 
 
 def find_objects(
-    name: Name, packed: NDArray[np.int8], criteria: Criteria, open_faces: Faces
+    name: Name, packed: Field, criteria: Criteria, open_faces: Faces
 ) -> tuple[NDArray[np.uint32], NDArray[np.float64]]:
     """Objects of a block, whatever its maps mean; see `find_instances`.
 
@@ -54,7 +54,7 @@ def find_objects(
     ----------
     name
         What the maps mean.
-    packed : (k, y, x) or (k, z, y, x) int8
+    packed : (k, y, x) or (k, z, y, x) int8 or float32
         See `core.representations.pack`; a map of classes, if there is one, is not looked at.
     criteria, open_faces
         See `find_instances`.
@@ -71,7 +71,8 @@ def find_objects(
             parity=criteria.parity,
         )
     else:
-        maps, logits = unpack(packed)
+        exact = packed.dtype == np.float32
+        maps, logits = (packed[:2], packed[2]) if exact else unpack(packed)
         labels = labels_from_hover(
             maps,
             logits,

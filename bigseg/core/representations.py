@@ -1,5 +1,7 @@
 """What output maps mean: how they are packed into eight bits and become objects.
 
+For parity with the originals they are kept as they are.
+
 ==========  =====================================================  ==========================
 name        outputs of the network                                 published with
 ==========  =====================================================  ==========================
@@ -23,7 +25,7 @@ from bigseg.core.quantise import quantise
 from bigseg.types import Floats
 
 Name = Literal["flows", "hover", "borders", "labels"]
-Packed = NDArray[np.int8]
+Packed = NDArray[np.int8] | NDArray[np.float32]
 
 OUTPUTS = {"flows": (3, None), "hover": (3, 3), "borders": (2, 3), "labels": (0, None)}
 """Fewest and most outputs of a network; None: any number."""
@@ -57,7 +59,7 @@ def count_classes(name: Name, outputs: int) -> int:
     return outputs - 3 if name == "flows" and outputs > 4 else 0
 
 
-def pack(name: Name, field: Floats, ndim: int) -> Packed:
+def pack(name: Name, field: Floats, ndim: int, exact: bool = False) -> Packed:
     """Pack output maps.
 
     Parameters
@@ -68,18 +70,21 @@ def pack(name: Name, field: Floats, ndim: int) -> Packed:
         Vector maps along each axis first, if there are any, then the other outputs.
     ndim
         Axes of an object.
+    exact
+        Whether values stay float32.
 
     Returns
     -------
-    (maps, …) int8
+    (maps, …) int8, or float32 if `exact`
         See `core.quantise`. Classes become one map: the number of the largest logit.
     """
     if name == "borders":
-        return pack_margins(margins(field))
+        return margins(field) if exact else pack_margins(margins(field))
     vectors = ndim if name == "flows" else 2
-    packed = quantise(field[:vectors], field[vectors])
+    packed = field[: vectors + 1] if exact else quantise(field[:vectors], field[vectors])
     if not count_classes(name, len(field) - vectors + 2):
         return packed
-    classes = field[vectors + 1 :].argmax(0).astype(np.int8)
-    classes[packed[-1] == 0] = 0  # clearly background: nothing is kept there
+    classes = field[vectors + 1 :].argmax(0).astype(packed.dtype)
+    if not exact:
+        classes[packed[-1] == 0] = 0  # clearly background: nothing is kept there
     return np.concatenate([packed, classes[None]])

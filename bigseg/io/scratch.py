@@ -14,8 +14,10 @@ from bigseg.grid import Index
 from bigseg.io.store import open_array, open_store, read_node
 
 
-def create_scratch(url: str, shape: Index, chunks: Index, dtype: DTypeLike) -> None:
-    """Create an array of zeros, unless it is there already; tasks may do so at the same moment."""
+def create_scratch(
+    url: str, shape: Index, chunks: Index, dtype: DTypeLike, fill: float = 0
+) -> None:
+    """Create an array of one value, unless it is there already; tasks may do so at once."""
     if read_node(url) is None:
         with contextlib.suppress(ContainsArrayError):
             zarr.create_array(
@@ -25,7 +27,7 @@ def create_scratch(url: str, shape: Index, chunks: Index, dtype: DTypeLike) -> N
                 dtype=dtype,
                 zarr_format=3,
                 compressors=ZstdCodec(level=1),
-                fill_value=0,
+                fill_value=fill,
                 config={"write_empty_chunks": False},
             )
 

@@ -1,4 +1,4 @@
-"""Run the network over overlapping tiles; keep flows and cell probability in eight bits.
+"""Run the network over overlapping tiles; keep its maps in eight bits, or exactly for parity.
 
 Blocks of this stage come from the network's tiles and the shape of the image alone, never from the
 blocks that label and write, so that predictions do not depend on how the rest is cut. Inside a
@@ -37,6 +37,9 @@ Triple = tuple[float, float, float]
 BORDER = 8
 """Pixels of zeros beyond the faces of the image. Without them a network takes the face for the end
 of what it was shown, not of the object: flows of objects at the face then lead out of the image."""
+
+EMPTY = -100.0
+"""What float32 maps hold where the image is constant: a logit that no threshold is below."""
 
 
 class Spec(StageSpec):
@@ -77,7 +80,7 @@ class Spec(StageSpec):
     fixed: bool = False
     """Whether the network takes tiles of exactly this size only."""
     published: bool = False
-    """Whether planes are resized, padded and cut as in Cellpose, and predicted in float32."""
+    """Whether planes are resized, padded and cut as in Cellpose, predicted and kept in float32."""
 
     @property
     def grid(self) -> Grid:
@@ -92,9 +95,14 @@ class Spec(StageSpec):
         """Maps that are kept of each voxel."""
         return count_maps(self.representation, self.outputs, self.ndim)
 
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what is kept: eight bits move a weak object now and then, which parity must not."""
+        return np.dtype(np.float32 if self.published else np.int8)
+
 
 def predictions_url(run: str) -> str:
-    """Where predictions are: int8 (t, k, z, y, x), see `core.representations`."""
+    """Where predictions are: `Spec.dtype`, (t, k, z, y, x), see `core.representations`."""
     return files.join(run, "scratch", "predictions")
 
 
@@ -119,7 +127,8 @@ def load(spec: Spec) -> Ensemble:
 def prepare(spec: Spec) -> None:
     """Create the scratch array; a block is a whole number of its chunks."""
     t, *space = spec.shape
-    create_scratch(predictions_url(spec.run), (t, spec.maps, *space), chunks(spec), np.int8)
+    shape, background = (t, spec.maps, *space), EMPTY if spec.published else 0
+    create_scratch(predictions_url(spec.run), shape, chunks(spec), spec.dtype, background)
 
 
 def chunks(spec: Spec) -> Index:
@@ -184,7 +193,7 @@ def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
     loaded = load(spec)
     net = Counting(loaded, max(loaded.pixels // spec.tile**2, 1))
     field = (predict_2d if spec.ndim == 2 else predict_3d)(spec, net, data, block)
-    packed = pack(spec.representation, field, spec.ndim)
+    packed = pack(spec.representation, field, spec.ndim, exact=spec.published)
     t, *space = block.write
     scratch(predictions_url(spec.run))[(t, slice(None), *space)] = packed[None]
     views = (1 if spec.ndim == 2 else len(ORIENTATIONS)) * (4 if spec.flips else 1)

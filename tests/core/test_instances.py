@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from bigseg.core.instances import Criteria, compact, cut_objects, find_instances
+from bigseg.core.class_targets import hover_targets
+from bigseg.core.instances import Criteria, compact, cut_objects, find_instances, find_objects
+from bigseg.core.representations import Name, pack
 from bigseg.core.targets import flow_targets
 from tests.worlds import ball
 
@@ -69,3 +71,14 @@ def test_as_published_the_threshold_in_3d_is_on_the_sum_of_three_logits() -> Non
     for threshold, found in ((2.9, 1), (3.1, 0)):
         criteria = Criteria(threshold, parity=True)
         assert find_instances(flows, logits, criteria, (CLOSED[0],) * 3)[0].max() == found
+
+
+@pytest.mark.parametrize("name", ["flows", "hover"])
+def test_objects_are_found_in_eight_bits_and_in_exact_maps(name: Name) -> None:
+    mask = ball((40, 40), (20, 20), 8)
+    labels = mask.astype(np.uint32)
+    vectors = flow_targets(labels) if name == "flows" else hover_targets(labels)
+    maps = np.concatenate([vectors, np.where(mask, 6, -6)[None]]).astype(np.float32)
+    for exact in (False, True):
+        found, _ = find_objects(name, pack(name, maps, 2, exact), Criteria(), CLOSED)
+        np.testing.assert_array_equal(found > 0, mask)

@@ -102,3 +102,21 @@ def test_infinite_logits_are_as_sure_as_can_be() -> None:
     _, logits = unpack(packed)
     assert logits[0, 0] > 7.9
     assert packed[2, 0, 1] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs", "ndim"),
+    [("flows", 3, 3), ("flows", 5, 2), ("hover", 3, 2), ("borders", 3, 2)],
+)
+def test_exact_maps_are_those_of_the_network(name: Name, outputs: int, ndim: int) -> None:
+    maps = field(outputs + ndim - 2, ndim)
+    packed = pack(name, maps, ndim, exact=True)
+    assert packed.dtype == np.float32
+    assert len(packed) == count_maps(name, outputs, ndim)
+    if name == "borders":
+        np.testing.assert_array_equal(packed[0], maps[1] - maps[0])
+        np.testing.assert_array_equal(packed[1], maps[2])
+    else:
+        np.testing.assert_array_equal(packed[: ndim + 1], maps[: ndim + 1])
+    if outputs == 5:
+        np.testing.assert_array_equal(packed[-1], maps[-2:].argmax(0))

@@ -1,5 +1,10 @@
 """Predictions know where the image ends, and ask no more of memory than they gain."""
 
+from pathlib import Path
+
+import pytest
+
+from bigseg.io.scratch import scratch
 from bigseg.stages import predict
 
 
@@ -43,3 +48,15 @@ def test_for_parity_planes_are_padded_and_cut_as_cellpose_does() -> None:
     assert spec.tiling.edges(320) == (224, [0, 96])
     assert spec.tiling.edges(448) == (224, [0, 112, 224])
     assert spec.tiling.edges(208) == (208, [0])
+
+
+@pytest.mark.parametrize(("published", "dtype", "empty"), [(False, "int8", 0), (True, "f4", -100)])
+def test_for_parity_maps_are_kept_as_they_are(
+    tmp_path: Path, published: bool, dtype: str, empty: int
+) -> None:
+    spec = spec_of().model_copy(update={"run": str(tmp_path), "published": published})
+    predict.prepare(spec)
+    predict.block(spec, spec.grid[0], None)  # a constant image, of which nothing is written
+    kept = scratch(predict.predictions_url(spec.run))
+    assert kept.dtype == dtype
+    assert (kept[0, :, 0, 0] == empty).all()
