@@ -10,8 +10,8 @@ from bigseg.errors import SpecError
 from bigseg.grid import Index
 from bigseg.nets import weights
 from bigseg.nets.functions import is_function
-from bigseg.plan import Step
 from bigseg.stages import label, predict
+from bigseg.steps import Step
 
 PROCESS = 450_000_000
 """Bytes of a worker that has loaded the libraries and a small network."""

@@ -14,16 +14,17 @@ from bigseg import files
 from bigseg.errors import NotFound, OutputExists, SpecError
 from bigseg.io.labels import unregister_labels
 from bigseg.io.store import read_node
-from bigseg.plan import Step as PlannedStep
 from bigseg.run.folder import Run, is_run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import free_disk
 from bigseg.spec import SegmentSpec
-from bigseg.stages import label, predict
+from bigseg.stages import graph, label, predict
+from bigseg.stages.opinions import opinions_url
+from bigseg.steps import Step as PlannedStep
 
 COMPRESSED = 0.5
 """Share of the raw size that scratch is reckoned to take on disk."""
-PARTS = ("ledger", "scratch", "tables", "report", "run.json")
+PARTS = ("ledger", "scratch", "graph", "tables", "report", "run.json")
 """What a run folder holds. Records go first: without them nothing that is left is believed."""
 
 
@@ -233,11 +234,15 @@ def _forget(former: Run, run: Run) -> None:
     if "predict" not in kept:
         files.remove(files.join(run.url, "scratch"))
     elif "label" not in kept:
-        for name in ("opinions", "objects"):
-            files.remove(files.join(run.url, "scratch", name))
+        files.remove(opinions_url(run.url))
     if "merge" not in kept:
-        for name in ("edges", "ids", "offsets.parquet", "objects.parquet"):
-            files.remove(files.join(run.url, "tables", name))
+        files.remove(files.join(run.url, "graph"))
+    elif "components" not in kept:
+        for name in ("roots", "ids"):
+            files.remove(files.join(run.url, "graph", name))
+    elif "objects" not in kept:
+        files.remove(graph.ids_url(run.url))
+    files.remove(files.join(run.url, "tables"))
 
 
 def has_predictions(run: Run) -> bool:

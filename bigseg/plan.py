@@ -6,8 +6,6 @@ All that can be refused is refused here, before anything is written.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil
 from typing import Literal
 
@@ -20,7 +18,6 @@ from bigseg.core.representations import count_classes
 from bigseg.core.targets import CUBES
 from bigseg.errors import SpecError
 from bigseg.grid import Index
-from bigseg.io.plan import plan_labels
 from bigseg.io.volume import Volume
 from bigseg.lattice import (
     network_scale,
@@ -32,33 +29,23 @@ from bigseg.lattice import (
 from bigseg.nets import weights
 from bigseg.spec import SegmentSpec
 from bigseg.stages import (
+    components,
     label,
     merge,
     normalize,
+    objects,
     predict,
-    publish,
-    pyramid,
     report,
     restore,
     windows,
     write,
 )
-from bigseg.types import StageSpec
+from bigseg.steps import Step, graph_steps, output_steps
 
 PUBLISHED_STEPS = 200
 """Euler steps at the network's own scale, as in Cellpose."""
 BAND = 8
 """Voxels (along x) of each neighbour that a block compares with it."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a run."""
-
-    name: str
-    stage: str
-    """Module in `bigseg.stages`."""
-    spec: StageSpec
 
 
 def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
@@ -80,15 +67,31 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
     if labelled.function is None:
         steps.append(Step("predict", "predict", shown))
     steps.append(Step("label", "label", labelled))
-    merged = merge.Spec(
-        run=run,
-        label=labelled,
-        spacing=volume.spacing if ndim == 3 else volume.spacing[1:],
-        flow_threshold=spec.flow_threshold,
-        max_size=spec.max_size,
+    steps.append(Step("merge", "merge", merge.Spec(opinions=labelled)))
+    steps += graph_steps(*_graph(spec, labelled, volume))
+    written = write.Spec(
+        run=run, image=spec.image, level=spec.level, target=spec.target, opinions=labelled
     )
-    steps.append(Step("merge", "merge", merged))
-    return steps + _output_steps(spec, run, volume, labelled, channels)
+    steps += output_steps(written, volume.image)
+    told = report.Spec(run=run, settings=spec, channels=channels, opinions=labelled)
+    return [*steps, Step("report", "report", told)]
+
+
+def _graph(
+    spec: SegmentSpec, labelled: label.Spec, volume: Volume
+) -> tuple[components.Spec, objects.Spec]:
+    """How the objects of blocks become those of the image."""
+    counts = labelled.grid.counts
+    judged = objects.Spec(
+        run=labelled.run,
+        counts=counts,
+        spacing=volume.spacing if labelled.ndim == 3 else volume.spacing[1:],
+        flow_threshold=spec.flow_threshold,
+        min_size=spec.min_size,
+        max_size=spec.max_size,
+        classes=labelled.classes,
+    )
+    return components.Spec(run=labelled.run, counts=counts), judged
 
 
 def describe_models(spec: SegmentSpec) -> list[weights.Model]:
@@ -242,41 +245,6 @@ def _labelling(spec: SegmentSpec, shown: predict.Spec, model: weights.Model) -> 
         parity=spec.parity,
         function=shown if model.representation == "labels" else None,
     )
-
-
-def _output_steps(
-    spec: SegmentSpec,
-    run: str,
-    volume: Volume,
-    labelled: label.Spec,
-    channels: tuple[int, ...],
-) -> list[Step]:
-    """Steps that write the label image, its levels and the report."""
-    written = write.Spec(
-        run=run, image=spec.image, level=spec.level, target=spec.target, label=labelled
-    )
-    steps = [Step("write", "write", written)]
-    z, y, x = labelled.block[1:]
-    plan = plan_labels(volume.image, spec.target, "uint32", (z, y, x), level=spec.level)
-    levels = [Volume(plan, number) for number in range(len(plan.levels))]
-    for number, (finer, coarse) in enumerate(pairwise(levels), 1):
-        level = pyramid.Spec(
-            write=written,
-            number=number,
-            shape=_space(coarse),
-            finer=_space(finer),
-            block=coarse.unit,
-        )
-        steps.append(Step(f"pyramid-{number}", "pyramid", level))
-    steps.append(Step("publish", "publish", publish.Spec(write=written)))
-    told = report.Spec(run=run, settings=spec, channels=channels, label=labelled)
-    steps.append(Step("report", "report", told))
-    return steps
-
-
-def _space(volume: Volume) -> Index:
-    t, _, z, y, x = volume.shape
-    return t, z, y, x
 
 
 def check_target(image: str, target: str, volume: Volume) -> None:

@@ -17,7 +17,6 @@ from bigseg.io.volume import Volume
 from bigseg.nets.published import PUBLISHED
 from bigseg.nets.weights import bundled
 from bigseg.pipeline import Interrupted, widest
-from bigseg.plan import Step
 from bigseg.restoration_plan import RestoreSpec, plan_restore
 from bigseg.run.cluster import open_cluster, workers_here
 from bigseg.run.execute import run_steps
@@ -26,6 +25,7 @@ from bigseg.run.ledger import Ledger
 from bigseg.run.machine import memory
 from bigseg.spec import parse_as
 from bigseg.stages import restore as stage
+from bigseg.steps import Step
 from bigseg.version import VERSION
 
 NETWORK = 350_000_000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any, Literal
 
 import numpy as np
@@ -16,13 +15,14 @@ from bigseg.core.quantise import quantise
 from bigseg.core.targets import flow_targets
 from bigseg.grid import Index
 from bigseg.io.create import create_image
-from bigseg.io.plan import plan_image, plan_labels
+from bigseg.io.plan import plan_image
 from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
 from bigseg.run.execute import Executor, run_steps, serial
 from bigseg.run.folder import Run, make_steps
-from bigseg.stages import label, merge, predict, publish, pyramid, write
+from bigseg.stages import components, label, merge, objects, predict, publish, write
+from bigseg.steps import Step, graph_steps, output_steps
 
 Array = NDArray[Any]
 
@@ -109,31 +109,25 @@ def plan_world(folder: str, truth: Array, cut: Cut, axes: str = "tzyx") -> Run:
         min_size=cut.min_size,
         steps=200,
     )
-    spacing = (1.0,) * cut.ndim
-    merged = merge.Spec(
+    counts = labelled.grid.counts
+    judged = objects.Spec(
         run=url,
-        label=labelled,
-        spacing=spacing,
+        counts=counts,
+        spacing=(1.0,) * cut.ndim,
         flow_threshold=cut.flow_threshold,
+        min_size=cut.min_size,
         max_size=cut.max_size,
     )
     written = write.Spec(
-        run=url, image=image, level=0, target=f"{folder}/labels.zarr", label=labelled
+        run=url, image=image, level=0, target=f"{folder}/labels.zarr", opinions=labelled
     )
-    steps = [
-        ("label", "label", labelled),
-        ("merge", "merge", merged),
-        ("write", "write", written),
+    planned = [
+        Step("label", "label", labelled),
+        Step("merge", "merge", merge.Spec(opinions=labelled)),
+        *graph_steps(components.Spec(run=url, counts=counts), judged),
+        *output_steps(written, volume.image),
     ]
-    plan = plan_labels(volume.image, written.target, "uint32", block[1:])
-    levels = [Volume(plan, number) for number in range(len(plan.levels))]
-    for number, (finer, coarse) in enumerate(pairwise(levels), 1):
-        shapes = [(v.shape[0], *v.shape[2:]) for v in (coarse, finer)]
-        spec = pyramid.Spec(
-            write=written, number=number, shape=shapes[0], finer=shapes[1], block=coarse.unit
-        )
-        steps.append((f"pyramid-{number}", "pyramid", spec))
-    steps.append(("publish", "publish", publish.Spec(write=written)))
+    steps = [(step.name, step.stage, step.spec) for step in planned]
     run = Run(url, "test", {}, make_steps(steps))
     run.save()
     return run

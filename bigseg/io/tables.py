@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,8 +34,8 @@ def write_table(url: str, columns: Mapping[str, NDArray[Any]]) -> None:
     files.put(url, sink.getvalue())
 
 
-def read_table(url: str) -> dict[str, NDArray[Any]]:
-    """Columns of the parquet file at `url`, in their order.
+def read_table(url: str, columns: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+    """Columns of the parquet file at `url`, in their order, or only those of some names.
 
     Raises
     ------
@@ -45,7 +45,9 @@ def read_table(url: str) -> dict[str, NDArray[Any]]:
         If it is no parquet file.
     """
     try:
-        table = pq.read_table(pa.BufferReader(files.get(url)))
+        names = None if columns is None else list(columns)
+        # One table is small; threads would only be started for it.
+        table = pq.read_table(pa.BufferReader(files.get(url)), columns=names, use_threads=False)
     except FileNotFoundError as error:
         raise NotFound(f"There is no table at {url}.") from error
     except pa.ArrowInvalid as error:

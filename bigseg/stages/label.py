@@ -8,12 +8,11 @@ own voxels and of a band around them: there two blocks have an opinion about the
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg import files
 from bigseg.core.classes import count_mapped_votes
 from bigseg.core.instances import Criteria, Faces, compact, find_objects, finish_labels
 from bigseg.core.objects import Table, measure_objects
@@ -21,25 +20,19 @@ from bigseg.core.quantise import BACKGROUND, LOGIT_STEPS
 from bigseg.core.representations import Name
 from bigseg.core.targets import CUBES
 from bigseg.errors import SpecError, WeightsError
-from bigseg.grid import Block, Box, Grid, Index, grow, size, within
-from bigseg.io.scratch import create_scratch, scratch
+from bigseg.grid import Block, size, within
+from bigseg.io.scratch import scratch
 from bigseg.io.tables import write_table
 from bigseg.nets.functions import load_function
 from bigseg.stages import predict
-from bigseg.types import Facts, Floats, StageSpec
+from bigseg.stages.graph import nodes_url
+from bigseg.stages.opinions import Opinions, create_opinions, keep_box, write_opinion
+from bigseg.types import Facts, Floats
 
 
-class Spec(StageSpec):
+class Spec(Opinions):
     """How objects are found, and in which blocks."""
 
-    run: str
-    shape: Index
-    """(t, z, y, x)."""
-    block: Index
-    halo: Index
-    band: Index
-    """Voxels of the neighbours about which a block keeps its opinion."""
-    ndim: Literal[2, 3]
     cellprob_threshold: float
     judge: bool
     """Whether flow errors are computed."""
@@ -58,10 +51,6 @@ class Spec(StageSpec):
     """How a function is shown the image that makes labels itself, without predictions."""
 
     @property
-    def grid(self) -> Grid:
-        return Grid(self.shape, self.block, self.halo)
-
-    @property
     def criteria(self) -> Criteria:
         return Criteria(
             self.cellprob_threshold,
@@ -73,29 +62,6 @@ class Spec(StageSpec):
             self.border_threshold,
             self.parity,
         )
-
-
-def opinions_url(run: str) -> str:
-    """Where labels are before merging: uint32 (block, z, y, x), one row per block."""
-    return files.join(run, "scratch", "opinions")
-
-
-def objects_url(run: str, block: Block) -> str:
-    """Where the objects of a block are, one table row each; see `core.objects`."""
-    return files.join(run, "scratch", "objects", f"{block.id}.parquet")
-
-
-def keep_box(spec: Spec, block: Block) -> Box:
-    """Voxels about which a block keeps its opinion: its own and a band around them."""
-    return grow(block.write, spec.band, spec.shape)
-
-
-def read_opinion(spec: Spec, block: Block, box: Box | None = None) -> NDArray[np.uint32]:
-    """Labels that a block gave to a part of its `keep_box`: (z, y, x), local ids."""
-    kept = keep_box(spec, block)
-    place = within(box or kept, kept)[1:]
-    number = spec.grid.number(block.index)
-    return np.asarray(scratch(opinions_url(spec.run))[(number, *place)], np.uint32)
 
 
 def check(spec: Spec) -> None:
@@ -116,13 +82,7 @@ def check(spec: Spec) -> None:
 
 def prepare(spec: Spec) -> None:
     """Create the array of opinions."""
-    largest = tuple(
-        min(b + 2 * margin, n)
-        for b, margin, n in zip(spec.block, spec.band, spec.shape, strict=True)
-    )[1:]
-    # Neighbours read only a slab of a row, so rows are stored in pieces.
-    pieces = tuple(min(n, 1024 if spec.ndim == 2 else 128) for n in largest)
-    create_scratch(opinions_url(spec.run), (len(spec.grid), *largest), (1, *pieces), np.uint32)
+    create_opinions(spec)
 
 
 def read(spec: Spec, block: Block) -> NDArray[np.int8] | Floats | None:
@@ -146,14 +106,12 @@ def block(spec: Spec, block: Block, data: Any) -> Facts:
     table = _measure(spec, block, labels, errors)
     kept = keep_box(spec, block)
     opinion, ids = compact(labels[within(kept, block.read)[1:]])
-    number = spec.grid.number(block.index)
-    place = tuple(slice(0, n) for n in size(kept)[1:])
-    scratch(opinions_url(spec.run))[(number, *place)] = opinion
+    write_opinion(spec, block, opinion)
     rows = {name: column[ids - 1] for name, column in table.items()}
     rows["id"] = np.arange(1, len(ids) + 1, dtype=np.uint64)
     if spec.classes:
         rows |= _votes(spec, block, labels, data, ids)
-    write_table(objects_url(spec.run, block), rows)
+    write_table(nodes_url(spec.run, block.id), rows)
     return {"objects": len(ids), "cut": int(rows["cut"].sum())}
 
 

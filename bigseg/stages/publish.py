@@ -8,7 +8,7 @@ from bigseg import files
 from bigseg.grid import Block, Grid
 from bigseg.io.labels import create_labels
 from bigseg.io.tables import read_table, write_table
-from bigseg.stages import merge, write
+from bigseg.stages import objects, write
 from bigseg.types import Facts, StageSpec
 
 
@@ -44,7 +44,7 @@ def block(spec: Spec, block: Block, data: None) -> Facts:
     """Write the metadata, which make the arrays visible, and put the object table beside them."""
     source = files.relative(spec.write.image, spec.write.target)
     create_labels(write.label_image(spec.write), source)
-    table = read_table(merge.table_url(spec.write.run))
+    table = read_table(objects.table_url(spec.write.run))
     write_table(table_url(spec.write.target), table)
     return {"objects": len(table["id"])}
 

@@ -21,9 +21,10 @@ from bigseg.io.ome import Image, describe
 from bigseg.io.tables import read_table
 from bigseg.run.folder import is_run, open_run
 from bigseg.spec import SegmentSpec
-from bigseg.stages import label, merge, windows
+from bigseg.stages import objects, windows
 from bigseg.stages.evaluate import evaluation_url
 from bigseg.stages.normalize import ranges
+from bigseg.stages.opinions import Opinions
 from bigseg.types import Facts, StageSpec
 from bigseg.version import VERSION
 from bigseg.view import page, sections
@@ -37,7 +38,7 @@ class Spec(StageSpec):
     run: str
     settings: SegmentSpec
     channels: tuple[int, ...]
-    label: label.Spec
+    opinions: Opinions
 
     @property
     def grid(self) -> Grid:
@@ -120,8 +121,8 @@ def _subject(spec: Spec) -> Iterator[Subject]:
         "image": image,
         "channels": channels,
         "ranges": found,
-        "grid": spec.label.grid,
-        "ndim": spec.label.ndim,
+        "grid": spec.opinions.grid,
+        "ndim": spec.opinions.ndim,
         "table": _table(spec.run),
         "labels": _labels(spec.settings.target),
         "scores": _scores(spec.run),
@@ -135,7 +136,7 @@ def _subject(spec: Spec) -> Iterator[Subject]:
 
 
 def _fitting(mask: Mask, spec: Spec) -> Mask | None:
-    shape = spec.label.shape
+    shape = spec.opinions.shape
     mask = mask.like(Mask("", "tzyx", shape, shape, lambda box: np.zeros(0)))
     return mask if mask.shape == shape else None
 
@@ -153,7 +154,7 @@ def _ranges(spec: Spec, channels: int) -> list[list[tuple[float, float]]]:
 
 def _table(run: str) -> dict[str, Any]:
     try:
-        return read_table(merge.table_url(run))
+        return read_table(objects.table_url(run))
     except NotFound:
         names = ("id", "frame", "voxels", "z0", "y0", "x0", "z1", "y1", "x1", "z", "y", "x")
         return {name: np.zeros(0, np.int64) for name in (*names, "parts")}

@@ -16,10 +16,10 @@ from bigseg.grid import Block, Grid
 from bigseg.io.create import create_arrays
 from bigseg.io.ome import Image, describe
 from bigseg.io.plan import plan_labels
-from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
-from bigseg.stages import label, merge
+from bigseg.stages import graph
+from bigseg.stages.opinions import Opinions, read_opinion
 from bigseg.types import Facts, StageSpec
 
 
@@ -30,17 +30,17 @@ class Spec(StageSpec):
     image: str
     level: int
     target: str
-    label: label.Spec
+    opinions: Opinions
 
     @property
     def grid(self) -> Grid:
-        return self.label.grid
+        return self.opinions.grid
 
 
 def label_image(spec: Spec) -> Image:
     """Plan of the label image: levels, chunks and the type that holds the largest id."""
-    largest = int(read_table(merge.table_url(spec.run))["id"].max(initial=0))
-    z, y, x = spec.label.block[1:]
+    largest = int(read_table(graph.total_url(spec.run))["objects"][0])
+    z, y, x = spec.opinions.block[1:]
     return plan_labels(
         describe(spec.image), spec.target, id_dtype(largest), (z, y, x), level=spec.level
     )
@@ -57,11 +57,8 @@ def prepare(spec: Spec) -> None:
 
 def read(spec: Spec, block: Block) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
     """Local labels of the block's own voxels, (z, y, x), and the final id of each."""
-    labels = label.read_opinion(spec.label, block, block.write)
-    number = spec.grid.number(block.index)
-    first, last = read_table(merge.offsets_url(spec.run))["offset"][number : number + 2]
-    ids = scratch(merge.ids_url(spec.run))[int(first) : int(last)]
-    return labels, np.asarray(ids, np.uint64)
+    labels = read_opinion(spec.opinions, block, block.write)
+    return labels, graph.read_ids(spec.run, spec.grid.number(block.index))
 
 
 def block(spec: Spec, block: Block, data: tuple[NDArray[np.uint32], NDArray[np.uint64]]) -> Facts:

@@ -8,8 +8,8 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigseg.core.metrics import score
 from bigseg.core.evidence import edge_costs, similarity
+from bigseg.core.metrics import score
 from bigseg.core.multicut import canonical_edges, energy, solve
 from bigseg.core.overlap import Edges, contingency, zone_edges
 from bigseg.core.relabel import dense_offsets, final_ids, relabel

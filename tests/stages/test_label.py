@@ -13,6 +13,8 @@ from bigseg.io.tables import read_table
 from bigseg.run.execute import run_step, serial
 from bigseg.run.folder import Run
 from bigseg.stages import label
+from bigseg.stages.graph import nodes_url
+from bigseg.stages.opinions import keep_box, read_opinion
 from tests.worlds import Cut, ball, balls, in_plane, plan_world
 
 
@@ -34,7 +36,7 @@ def test_keep_boxes_hold_the_own_voxels_and_stay_in_the_read_box(data: st.DataOb
     spec = spec_of(shape, block, halo, band)
     grid = Grid(shape, block, halo)
     one = grid[data.draw(st.integers(0, len(grid) - 1))]
-    kept = label.keep_box(spec, one)
+    kept = keep_box(spec, one)
     for w, k, r in zip(one.write, kept, one.read, strict=True):
         assert r.start <= k.start <= w.start < w.stop <= k.stop <= r.stop
 
@@ -56,7 +58,7 @@ def test_neighbours_agree_about_the_band_between_them(tmp_path: Path) -> None:
     _, spec = labelled(tmp_path, truth, Cut((1, 40, 40), (0, 20, 20), ndim=2))
     left, right = spec.grid
     band = (slice(0, 1), slice(0, 1), slice(0, 40), slice(32, 48))
-    ours, theirs = (label.read_opinion(spec, one, band) for one in (left, right))
+    ours, theirs = (read_opinion(spec, one, band) for one in (left, right))
     np.testing.assert_array_equal(ours > 0, theirs > 0)
     assert ours.any()
 
@@ -65,10 +67,10 @@ def test_ids_are_dense_and_each_has_a_row(tmp_path: Path) -> None:
     truth = in_plane(balls((70, 90), 20, (4, 8), seed=1))
     run, spec = labelled(tmp_path, truth, Cut((1, 32, 32), (0, 20, 20), ndim=2))
     for one in spec.grid:
-        opinion = label.read_opinion(spec, one)
-        rows = read_table(label.objects_url(run.url, one))
+        opinion = read_opinion(spec, one)
+        rows = read_table(nodes_url(run.url, one.id))
         np.testing.assert_array_equal(np.unique(opinion[opinion > 0]), rows["id"])
-        own = label.read_opinion(spec, one, one.write)
+        own = read_opinion(spec, one, one.write)
         np.testing.assert_array_equal(
             np.bincount(own.ravel(), minlength=len(rows["id"]) + 1)[1:], rows["voxels"]
         )
@@ -78,7 +80,7 @@ def test_planes_are_cut_by_no_z_face(tmp_path: Path) -> None:
     plane = ball((40, 40), (20, 20), 8).astype(np.uint32)
     truth = np.stack([plane, plane, plane])[None]
     run, spec = labelled(tmp_path, truth, Cut((1, 40, 40), (0, 20, 20), ndim=2))
-    rows = [read_table(label.objects_url(run.url, one)) for one in spec.grid]
+    rows = [read_table(nodes_url(run.url, one.id)) for one in spec.grid]
     assert [table["z0"].tolist() for table in rows] == [[0], [1], [2]]
     assert [table["z1"].tolist() for table in rows] == [[1], [2], [3]]
     assert not any(table["cut"].any() or table["touches_border"].any() for table in rows)

@@ -65,7 +65,7 @@ def with_report(folder: Path, truth: Any, cut: Cut, axes: str, **settings: Any) 
         run=run.url,
         settings=SegmentSpec(**(values | settings)),
         channels=settings.get("channels", (0,)),
-        label=labelled,
+        opinions=labelled,
     )
     steps = [(s.name, s.stage, s.spec) for s in run.steps]
     planned = Run(run.url, "1.2.3", {}, make_steps([*steps, ("report", "report", spec)]))

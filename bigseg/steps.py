@@ -1,0 +1,55 @@
+"""Steps that every way of segmenting ends with: the graph of all objects, and the label image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+from bigseg.grid import Index
+from bigseg.io.ome import Image
+from bigseg.io.plan import plan_labels
+from bigseg.io.volume import Volume
+from bigseg.stages import components, objects, publish, pyramid, write
+from bigseg.types import StageSpec
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a run."""
+
+    name: str
+    stage: str
+    """Module in `bigseg.stages`."""
+    spec: StageSpec
+
+
+def graph_steps(joined: components.Spec, judged: objects.Spec) -> list[Step]:
+    """Steps from edges to final ids."""
+    return [
+        Step("components", "components", joined),
+        Step("objects", "objects", judged),
+    ]
+
+
+def output_steps(written: write.Spec, image: Image) -> list[Step]:
+    """Steps that write the label image and its levels, and make it one that readers find."""
+    steps = [Step("write", "write", written)]
+    z, y, x = written.opinions.block[1:]
+    plan = plan_labels(image, written.target, "uint32", (z, y, x), level=written.level)
+    levels = [Volume(plan, number) for number in range(len(plan.levels))]
+    for number, (finer, coarse) in enumerate(pairwise(levels), 1):
+        level = pyramid.Spec(
+            write=written,
+            number=number,
+            shape=_space(coarse),
+            finer=_space(finer),
+            block=coarse.unit,
+        )
+        steps.append(Step(f"pyramid-{number}", "pyramid", level))
+    steps.append(Step("publish", "publish", publish.Spec(write=written)))
+    return steps
+
+
+def _space(volume: Volume) -> Index:
+    t, _, z, y, x = volume.shape
+    return t, z, y, x
