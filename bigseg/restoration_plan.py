@@ -13,9 +13,9 @@ from bigseg.errors import SpecError
 from bigseg.grid import Index
 from bigseg.io.volume import Volume
 from bigseg.lattice import restoring_pixels
+from bigseg.plan import check_target, reading_block
 from bigseg.spec import Per
 from bigseg.stages import image_publish, image_pyramid, normalize, restore
-from bigseg.plan import check_target, reading_block
 from bigseg.steps import Step
 
 TILE, MARGIN = 512, 24

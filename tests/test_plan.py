@@ -12,7 +12,7 @@ from bigseg.nets.cellpose_sam import CellposeSam, Sizes
 from bigseg.nets.cellpose_unet import CellposeUNet
 from bigseg.plan import Step, plan_segment
 from bigseg.spec import parse
-from bigseg.stages import label, merge, normalize, predict
+from bigseg.stages import label, objects, normalize, predict
 from tests.worlds import make_image
 
 TINY = Sizes(patch=8, tokens=8, width=16, hidden=16, head=8, neck=8, tables=(15, 15))
@@ -111,9 +111,9 @@ def test_flow_errors_are_for_flows_only(cyx: str) -> None:
     assert labelled(cyx).judge
     assert not labelled(cyx, flow_threshold=0).judge
     assert not labelled(cyx, model="tests.models:hover", dims="2d").judge
-    merged = plan(cyx, max_size=99)["merge"].spec
-    assert isinstance(merged, merge.Spec)
-    assert merged.max_size == 99
+    judged = plan(cyx, max_size=99)["objects"].spec
+    assert isinstance(judged, objects.Spec)
+    assert judged.max_size == 99
 
 
 @pytest.mark.parametrize(
