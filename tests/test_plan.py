@@ -12,7 +12,7 @@ from bigseg.nets.cellpose_sam import CellposeSam, Sizes
 from bigseg.nets.cellpose_unet import CellposeUNet
 from bigseg.plan import Step, plan_segment
 from bigseg.spec import parse
-from bigseg.stages import label, objects, normalize, predict
+from bigseg.stages import label, normalize, objects, predict
 from tests.worlds import make_image
 
 TINY = Sizes(patch=8, tokens=8, width=16, hidden=16, head=8, neck=8, tables=(15, 15))
