@@ -1,0 +1,139 @@
+"""Count where pieces touch, and what the maps say there: the edges of the region graph.
+
+Every pair of touching voxels is counted by the earlier of the blocks that own them, so the graph
+and its sums are those of the whole image. See `core.regions`; what the edges mean is decided in
+`components`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg.core.boundary_maps import Eight
+from bigseg.core.regions import (
+    NAMES,
+    Columns,
+    key,
+    region_edges,
+    same_regions,
+    split_keys,
+)
+from bigseg.grid import Block, Box, Grid, Index, grow, intersection, size, within
+from bigseg.io.tables import read_table
+from bigseg.stages import supervoxels
+from bigseg.stages.graph import nodes_url, write_edges, write_offsets
+from bigseg.stages.opinions import read_opinion
+from bigseg.stages.supervoxels import read_maps
+from bigseg.types import Facts, StageSpec
+
+
+class Spec(StageSpec):
+    """Whose contacts are counted."""
+
+    pieces: supervoxels.Spec
+
+    @property
+    def grid(self) -> Grid:
+        return self.pieces.grid
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """A block and as much of later blocks as contacts reach."""
+
+    keys: NDArray[np.uint64]
+    """(z, y, x), see `core.regions.region_edges`."""
+    boundary: Eight
+    """(k, z, y, x)."""
+    numbers: list[int]
+    """Of the block and of later ones, in the order of keys."""
+    seeds: list[NDArray[np.int64]]
+    """Of each block's pieces."""
+
+
+def reach(spec: supervoxels.Spec) -> Index:
+    """Voxels (t, z, y, x) from one side of a contact to the other, at most."""
+    offsets = np.abs(np.array([*spec.maps.offsets, (1, 1, 1)])).max(0)
+    return (0, *(int(n) for n in offsets))
+
+
+def check(spec: Spec) -> None:
+    """Nothing can be wrong that the plan has not found."""
+
+
+def prepare(spec: Spec) -> None:
+    """Tables are small objects; nothing has to be created."""
+
+
+def read(spec: Spec, block: Block) -> Surroundings:
+    """Load the pieces and maps that a block's contacts depend on."""
+    pieces = spec.pieces
+    box = grow(block.write, reach(pieces), pieces.shape)
+    keys = np.zeros(size(box)[1:], np.uint64)
+    numbers: list[int] = []
+    seeds: list[NDArray[np.int64]] = []
+    for other, zone in _with_later(spec, block, box):
+        labels = read_opinion(pieces, other, zone).astype(np.uint64)
+        keys[within(zone, box)[1:]] = np.where(labels > 0, labels + key(len(numbers)), 0)
+        numbers.append(spec.grid.number(other.index))
+        seeds.append(read_table(nodes_url(pieces.run, other.id), ["seed"])["seed"])
+    maps = read_maps(pieces.maps, box)
+    boundary = 255 - maps if pieces.maps.source == "affinities" else maps
+    return Surroundings(keys, boundary, numbers, seeds)
+
+
+def _with_later(spec: Spec, block: Block, box: Box) -> Iterator[tuple[Block, Box]]:
+    """The block and its later neighbours, with what of each lies in a box."""
+    later = (spec.grid.block_at(index) for index in spec.grid.neighbours(block.index))
+    for other in (block, *later):
+        zone = intersection(other.write, box)
+        if zone is not None:
+            yield other, zone
+
+
+def block(spec: Spec, block: Block, data: Surroundings) -> Facts:
+    """Count the contacts of a block's own pieces."""
+    pairs, columns = region_edges(data.keys, data.boundary, spec.pieces.maps.offsets or None)
+    part, v = split_keys(pairs[:, 1])
+    found = []
+    for number, (other, seeds) in enumerate(zip(data.numbers, data.seeds, strict=True)):
+        rows = part == number
+        counted = {name: columns[name][rows] for name in NAMES}
+        edges = {"u": pairs[rows, 0].astype(np.int64), "v": v[rows], **counted}
+        pieces = same_regions(data.seeds[0], seeds) if number else np.zeros((0, 2), np.int64)
+        found.append((other, _with_same(edges, pieces)))
+    count = write_edges(spec.pieces.run, block.id, data.numbers[0], found)
+    return {"edges": count, "objects": len(data.seeds[0])}
+
+
+def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
+    """Number the nodes of all blocks."""
+    return write_offsets(spec.pieces.run, facts)
+
+
+def _with_same(edges: Columns, same: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+    """Edges with a column that marks parts of one piece, and rows for those that do not touch."""
+    touching = np.stack([edges["u"], edges["v"]], axis=1)
+    apart = _missing(same, touching)
+    rows: dict[str, NDArray[Any]] = {
+        name: np.concatenate([column, np.zeros(len(apart), np.int64)])
+        for name, column in edges.items()
+    }
+    rows["u"][len(touching) :], rows["v"][len(touching) :] = apart[:, 0], apart[:, 1]
+    marks = np.r_[~_absent(touching, same), np.ones(len(apart), bool)]
+    return {**rows, "same": marks}
+
+
+def _missing(pairs: NDArray[np.int64], among: NDArray[np.int64]) -> NDArray[np.int64]:
+    return pairs[_absent(pairs, among)]
+
+
+def _absent(pairs: NDArray[np.int64], among: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which of the pairs of local ids are not among others."""
+    joined, others = (rows[:, 0] << 32 | rows[:, 1] for rows in (pairs, among))
+    return np.asarray(~np.isin(joined, others), bool)
