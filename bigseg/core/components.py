@@ -57,7 +57,7 @@ def decompose(
     SpecError
         `repulsion` is negative, or lacks the blocks.
     """
-    _check(number_of_nodes, u, v, costs)
+    check_edges(number_of_nodes, u, v, costs)
     rivalry = _check_repulsion(number_of_nodes, repulsion, block_of_node)
     root, problem, doubled = undecided(number_of_nodes, u, v, costs, rivalry)
     if doubled:  # two edges that attract may be part of one that repels
@@ -101,7 +101,7 @@ def settled(root: Nodes, nodes: Nodes, label: NDArray[Any]) -> Nodes:
     return result
 
 
-def _check(n: int, u: NDArray[Any], v: NDArray[Any], costs: NDArray[Any]) -> None:
+def check_edges(n: int, u: NDArray[Any], v: NDArray[Any], costs: NDArray[Any]) -> None:
     """Refuse what has no answer, naming the first offender."""
     if not u.shape == v.shape == (len(costs),):
         raise BigsegError(f"edges of shape {u.shape}, {v.shape} do not go with {len(costs)} costs.")

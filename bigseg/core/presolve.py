@@ -42,11 +42,11 @@ def presolve(root: Nodes, problem: Problem) -> tuple[Nodes, Problem]:
         What is still undecided; `nodes` are the first ones of what was merged.
     """
     k = len(problem.nodes)
-    inner, less = np.arange(k, dtype=np.int32), _as_graph(problem)
+    inner, less = np.arange(k, dtype=np.int32), as_graph(problem)
     moved = True
     while moved and len(less.u):
         to = _dominated(len(less.nodes), less.u, less.v, less.costs)
-        low, high, costs, _ = _contracted(less, to)
+        low, high, costs, _ = contracted(less, to)
         found, rest, _ = undecided(len(less.nodes), low, high, costs, None)
         found = found[to]
         moved = len(rest.nodes) < len(less.nodes)
@@ -54,13 +54,13 @@ def presolve(root: Nodes, problem: Problem) -> tuple[Nodes, Problem]:
     return refined(root, problem, inner, less)
 
 
-def _as_graph(problem: Problem) -> Problem:
+def as_graph(problem: Problem) -> Problem:
     """The same, as a problem about its own nodes."""
     own = np.arange(len(problem.nodes), dtype=np.int32)
     return Problem(own, problem.u, problem.v, problem.costs, problem.node_start, problem.edge_start)
 
 
-def _contracted(problem: Problem, to: Nodes) -> tuple[Nodes, Nodes, Costs, bool]:
+def contracted(problem: Problem, to: Nodes) -> tuple[Nodes, Nodes, Costs, bool]:
     """Edges between the nodes that are left, parallel ones summed."""
     u, v = to[problem.u], to[problem.v]
     real = u != v
