@@ -64,7 +64,8 @@ def _predict_bytes(spec: predict.Spec) -> int:
     channels, outputs = len(spec.channels), spec.maps
     images = (2 * prod(read) + prod(scaled)) * 4 * channels
     fields = (prod(scaled) + prod(spec.block)) * 4 * outputs
-    return _weights_bytes(spec.models) + images + fields + prod(spec.block) * outputs
+    packed = prod(spec.block) * outputs * spec.dtype.itemsize
+    return _weights_bytes(spec.models) + images + fields + packed
 
 
 def _weights_bytes(models: Sequence[str]) -> int:
@@ -76,4 +77,5 @@ def _weights_bytes(models: Sequence[str]) -> int:
 def _label_bytes(spec: label.Spec) -> int:
     """Packed and unpacked predictions, labels and their copies, walks of the foreground."""
     voxels = prod(_read_shape(spec.block, spec.halo, spec.shape))
-    return voxels * ((spec.ndim + 1) * 5 + 20)
+    maps = (8 if spec.parity else 5) * (spec.ndim + 1)  # as they are, or in eight bits
+    return voxels * (maps + 20)

@@ -189,7 +189,7 @@ def scratch_bytes(steps: Sequence[PlannedStep]) -> int:
     total = 0
     for step in steps:
         if isinstance(step.spec, predict.Spec):
-            total += step.spec.maps * prod(step.spec.shape)
+            total += step.spec.dtype.itemsize * step.spec.maps * prod(step.spec.shape)
         elif isinstance(step.spec, label.Spec):
             total += 4 * prod(step.spec.shape)
     return total
@@ -235,13 +235,11 @@ def _forget(former: Run, run: Run) -> None:
         files.remove(files.join(run.url, "scratch"))
     elif "label" not in kept:
         files.remove(opinions_url(run.url))
-    if "merge" not in kept:
-        files.remove(files.join(run.url, "graph"))
-    elif "components" not in kept:
-        for name in ("roots", "ids"):
-            files.remove(files.join(run.url, "graph", name))
-    elif "objects" not in kept:
-        files.remove(graph.ids_url(run.url))
+    # Solutions stay: they are named by what they solve.
+    for step, names in graph.MADE_BY.items():
+        if step not in kept:
+            for name in names:
+                files.remove(files.join(run.url, "graph", name))
     files.remove(files.join(run.url, "tables"))
 
 

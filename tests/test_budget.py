@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from bigseg.budget import PROCESS, SMALL, check_memory, worker_bytes
+from bigseg.claim import scratch_bytes
 from bigseg.errors import SpecError
 from bigseg.plan import Step
 from bigseg.stages import label, predict
@@ -26,6 +27,24 @@ def labelling(block: tuple[int, ...]) -> Step:
     return Step("label", "label", spec)
 
 
+def predicting() -> predict.Spec:
+    return predict.Spec(
+        run="run",
+        image="image",
+        level=0,
+        channels=(0,),
+        shape=(1, 1, 64, 64),
+        block=(1, 1, 64, 64),
+        halo=(0, 0, 24, 24),
+        ndim=2,
+        models=("nuclei",),
+        digests=("",),
+        scale=(1.0, 1.0, 1.0),
+        tile=512,
+        margin=24,
+    )
+
+
 def test_needs_grow_with_the_block_and_its_halo_alone() -> None:
     (_, small), (name, large) = (worker_bytes([labelling((1, n, n, n))]) for n in (128, 256))
     assert name == "label"
@@ -41,21 +60,17 @@ def test_what_does_not_fit_is_refused_with_the_remedy() -> None:
 
 def test_large_weights_count(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(50_000_000))
-    spec = predict.Spec(
-        run="run",
-        image="image",
-        level=0,
-        channels=(0,),
-        shape=(1, 1, 64, 64),
-        block=(1, 1, 64, 64),
-        halo=(0, 0, 24, 24),
-        ndim=2,
-        models=("nuclei",),
-        digests=("",),
-        scale=(1.0, 1.0, 1.0),
-        tile=512,
-        margin=24,
-    )
+    spec = predicting()
     large = spec.model_copy(update={"models": (str(tmp_path / "large"),)})
     needs = [worker_bytes([Step("predict", "predict", one)])[1] for one in (spec, large)]
     assert needs[1] - needs[0] == 50_000_000 - SMALL
+
+
+def test_maps_that_are_kept_as_they_are_take_four_times_the_scratch_and_more_memory() -> None:
+    plain, parity = labelling((1, 128, 128, 128)), labelling((1, 128, 128, 128))
+    exact = parity.spec.model_copy(update={"parity": True})
+    needs = [worker_bytes([Step("label", "label", one)])[1] for one in (plain.spec, exact)]
+    assert needs[1] - needs[0] == 3 * 4 * (128 + 68) ** 3
+    for published, each in ((False, 1), (True, 4)):
+        step = Step("predict", "predict", predicting().model_copy(update={"published": published}))
+        assert scratch_bytes([step]) == 3 * each * 64 * 64

@@ -71,8 +71,7 @@ def find_objects(
             parity=criteria.parity,
         )
     else:
-        exact = packed.dtype == np.float32
-        maps, logits = (packed[:2], packed[2]) if exact else unpack(packed)
+        maps, logits = unpack(packed)
         labels = labels_from_hover(
             maps,
             logits,

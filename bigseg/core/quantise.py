@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -46,8 +48,10 @@ def quantise(flows: Floats, logits: Floats) -> NDArray[np.int8]:
     return packed
 
 
-def unpack(packed: NDArray[np.int8]) -> tuple[Floats, Floats]:
-    """Flows (d, …) and logits (…) of `quantise`."""
+def unpack(packed: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Flows (d, …) and logits (…) of `quantise`; float32 are what they are."""
+    if packed.dtype == np.float32:
+        return packed[:-1], packed[-1]
     flows = packed[:-1].astype(np.float32)
     flows *= np.float32(1 / FLOW_STEPS)
     logits = (packed[-1] ^ SIGN).astype(np.float32)

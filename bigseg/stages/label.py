@@ -66,6 +66,14 @@ class Spec(Opinions):
 
 def check(spec: Spec) -> None:
     """Refuse thresholds below what predictions keep, and weights that do not restore."""
+    if spec.function is not None:
+        predict.check(spec.function)
+    elif not spec.parity:
+        _check_threshold(spec)
+
+
+def _check_threshold(spec: Spec) -> None:
+    """Refuse thresholds that eight bits cannot be compared with."""
     if spec.cellprob_threshold < BACKGROUND:
         raise SpecError(
             f"cellprob_threshold {spec.cellprob_threshold} is below {BACKGROUND}, "
@@ -76,8 +84,6 @@ def check(spec: Spec) -> None:
             f"cellprob_threshold {spec.cellprob_threshold} is above {127 / LOGIT_STEPS}, "
             "the largest logit that predictions keep; choose a lower one."
         )
-    if spec.function is not None:
-        predict.check(spec.function)
 
 
 def prepare(spec: Spec) -> None:
@@ -86,7 +92,7 @@ def prepare(spec: Spec) -> None:
 
 
 def read(spec: Spec, block: Block) -> NDArray[np.int8] | Floats | None:
-    """Predictions of a block with its halo, (k, z, y, x) int8; or what a function is shown."""
+    """Predictions of a block with its halo, (k, z, y, x); or what a function is shown."""
     if spec.function is not None:
         return predict.read_image(spec.function, block.read)
     t, *space = block.read
@@ -143,14 +149,13 @@ def _votes(
     spec: Spec,
     block: Block,
     labels: NDArray[np.uint32],
-    packed: NDArray[np.int8],
+    packed: NDArray[np.int8] | Floats,
     ids: NDArray[np.intp],
 ) -> Table:
     """Voxels of each class that the objects have in the block itself; these add up over blocks."""
     place = within(block.write, block.read)[1:]
-    votes = count_mapped_votes(
-        labels[place], packed[-1][place], spec.classes, int(labels.max(initial=0))
-    )
+    classes = packed[-1][place].astype(np.int8)
+    votes = count_mapped_votes(labels[place], classes, spec.classes, int(labels.max(initial=0)))
     return {f"class_{number}": votes[ids - 1, number] for number in range(spec.classes)}
 
 

@@ -91,3 +91,8 @@ def test_thresholds_that_predictions_do_not_keep_are_refused(threshold: float, w
     axes = (1, 8, 8, 8)
     with pytest.raises(SpecError, match=word):
         label.check(spec_of(axes, axes, axes, axes, cellprob_threshold=threshold))
+
+
+def test_maps_that_are_kept_as_they_are_serve_any_threshold() -> None:
+    axes = (1, 8, 8, 8)
+    label.check(spec_of(axes, axes, axes, axes, cellprob_threshold=-5.0, parity=True))
