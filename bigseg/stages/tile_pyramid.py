@@ -1,0 +1,52 @@
+"""One coarser level of merged tiles from the next finer one; ids stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bigseg.grid import Block, Grid, Index
+from bigseg.io.pyramid import shrink_block
+from bigseg.io.volume import Volume
+from bigseg.stages import write_tiles
+from bigseg.types import Facts, StageSpec
+
+
+class Spec(StageSpec):
+    """Which level is made."""
+
+    write: write_tiles.Spec
+    number: int
+    """Level to make, from 1."""
+    shape: Index
+    """(t, z, y, x) of that level."""
+    block: Index
+    """(t, z, y, x), whole stored objects of that level."""
+
+    @property
+    def grid(self) -> Grid:
+        return Grid(self.shape, self.block, (0, 0, 0, 0))
+
+
+def check(spec: Spec) -> None:
+    """Nothing can be wrong that `write_tiles` has not found."""
+
+
+def prepare(spec: Spec) -> None:
+    """`write_tiles` has created the arrays of all levels."""
+
+
+def read(spec: Spec, block: Block) -> None:
+    """Voxels are read in small pieces."""
+
+
+def block(spec: Spec, block: Block, data: None) -> Facts:
+    """Take the most frequent id of each window and write the block."""
+    plan = write_tiles.label_image(spec.write)
+    fine, coarse = Volume(plan, spec.number - 1), Volume(plan, spec.number)
+    shrink_block(fine, coarse, block.write, labels=True)
+    return {}
+
+
+def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
+    """Nothing to reduce."""
+    return {}
