@@ -1,0 +1,155 @@
+"""The region graph of an image is the same in whatever blocks it is counted."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bigseg.core.boundary_maps import DIRECT
+from bigseg.core.regions import NAMES, add_edges, region_edges
+from bigseg.io.tables import read_table, write_table
+from bigseg.stages import regions, supervoxels
+from bigseg.stages.graph import edges_url, nodes_url, read_offsets
+from bigseg.stages.opinions import create_opinions, write_opinion
+from tests.worlds import make_image
+
+FAR = (*DIRECT, (-3, 0, 0), (0, 2, -3))
+
+
+def pieces_spec(folder: str, data: np.ndarray, block: tuple, offsets: tuple = ()):
+    """How an image of maps (c, z, y, x), stored here, is cut."""
+    image = f"{folder}/maps.zarr"
+    make_image(image, data, "czyx")
+    source = "affinities" if offsets else "boundaries"
+    maps = supervoxels.Maps(
+        image=image, level=0, source=source, channels=tuple(range(len(data))), offsets=offsets
+    )
+    return supervoxels.Spec(
+        run=f"{folder}/run.bigseg",
+        shape=(1, *data.shape[1:]),
+        block=(1, *block),
+        halo=(0, 8, 8, 8),
+        band=(0, 0, 0, 0),
+        ndim=3,
+        maps=maps,
+        method="watershed",
+        threshold=0.5,
+        sigma=1.0,
+        min_size=0,
+        slices=False,
+        reach=8.0,
+        spacing=(1.0, 1.0, 1.0),
+    )
+
+
+def store(spec: supervoxels.Spec, labels: np.ndarray) -> dict[tuple[int, int], int]:
+    """Give every block its crop of labels, with ids of its own; return which is which."""
+    create_opinions(spec)
+    known = {}
+    for number, block in enumerate(spec.grid):
+        ids, local = np.unique(labels[block.write[1:]], return_inverse=True)
+        shift = int(ids[0] > 0)
+        local = local.reshape(labels[block.write[1:]].shape) + shift
+        write_opinion(spec, block, local.astype(np.uint32))
+        named = ids[ids > 0]
+        known |= {(number, i + 1): int(n) for i, n in enumerate(named)}
+        columns = {"id": np.arange(1, len(named) + 1), "seed": named.astype(np.int64)}
+        write_table(nodes_url(spec.run, block.id), columns)
+    return known
+
+
+def run_regions(spec: supervoxels.Spec) -> None:
+    counted = regions.Spec(pieces=spec)
+    facts = [regions.block(counted, b, regions.read(counted, b)) for b in counted.grid]
+    regions.finish(counted, facts)
+
+
+def summed(spec: supervoxels.Spec, known: dict) -> tuple:
+    """Edges of all blocks between labels of the whole; those inside a label are left out."""
+    parts = []
+    for block in spec.grid:
+        table = read_table(edges_url(spec.run, block.id))
+        ends = [
+            [
+                known[pair]
+                for pair in zip(table[f"{s}_block"].tolist(), table[s].tolist(), strict=True)
+            ]
+            for s in "uv"
+        ]
+        pairs = np.sort(np.array(ends, np.uint64).reshape(2, -1).T, axis=1)
+        same = pairs[:, 0] == pairs[:, 1]
+        if len(pairs):
+            assert (same == table["same"]).all()
+            parts.append((pairs[~same], {name: table[name][~same] for name in NAMES}))
+    return add_edges(parts)
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    block=st.tuples(st.integers(3, 13), st.integers(3, 13), st.integers(3, 13)),
+    shape=st.tuples(st.integers(1, 9), st.integers(4, 13), st.integers(4, 13)),
+    offsets=st.sampled_from([(), FAR]),
+    seed=st.integers(0, 999),
+)
+def test_edges_are_those_of_the_whole_whatever_the_blocks(block, shape, offsets, seed) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 9, [-(-n // 3) for n in shape])
+    labels = np.kron(coarse, np.ones((3, 3, 3), int))[tuple(map(slice, shape))]
+    data = rng.integers(0, 256, (len(offsets) or 1, *shape), np.uint8)
+    with TemporaryDirectory() as folder:
+        spec = pieces_spec(folder, data, block, offsets)
+        known = store(spec, labels)
+        run_regions(spec)
+        pairs, columns = summed(spec, known)
+    boundary = 255 - data if offsets else data
+    whole_pairs, whole = region_edges(labels.astype(np.uint64), boundary, offsets or None)
+    assert pairs.tolist() == whole_pairs.tolist()
+    assert {n: c.tolist() for n, c in columns.items()} == {n: c.tolist() for n, c in whole.items()}
+
+
+def test_each_pair_is_owned_by_one_block_and_nodes_are_numbered(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, (5, 8, 9, 10), np.uint8)
+    spec = pieces_spec(str(tmp_path), data, (4, 4, 4), FAR)
+    known = store(spec, rng.integers(0, 5, data.shape[1:]))
+    run_regions(spec)
+    seen = set()
+    for number, block in enumerate(spec.grid):
+        table = read_table(edges_url(spec.run, block.id))
+        assert (table["u_block"] == number).all()
+        assert (table["v_block"] >= number).all()
+        names = ("u_block", "u", "v_block", "v")
+        rows = list(zip(*(table[name].tolist() for name in names), strict=True))
+        assert not seen & set(rows)
+        seen |= set(rows)
+        assert len(set(rows)) == len(rows)
+    offsets, edges = read_offsets(spec.run, spec.grid.counts)
+    assert offsets[-1] == len(known)
+    assert edges == len(seen)
+
+
+def test_parts_of_a_piece_that_do_not_touch_are_joined_all_the_same(tmp_path: Path) -> None:
+    labels = np.zeros((4, 4, 4), int)
+    labels[0, 0, 0] = labels[3, 3, 3] = 7
+    spec = pieces_spec(str(tmp_path), np.zeros((1, 4, 4, 4), np.uint8), (2, 2, 2))
+    store(spec, labels)
+    run_regions(spec)
+    table = read_table(edges_url(spec.run, "0-0-0-0"))
+    row = {name: column.tolist() for name, column in table.items()}
+    assert row["v_block"] == [7]
+    assert row["contact"] == [0]
+    assert row["same"] == [True]
+
+
+def test_an_empty_image_has_no_edges(tmp_path: Path) -> None:
+    spec = pieces_spec(str(tmp_path), np.zeros((1, 4, 4, 4), np.uint8), (2, 4, 4))
+    store(spec, np.zeros((4, 4, 4), int))
+    run_regions(spec)
+    assert read_offsets(spec.run, spec.grid.counts)[1] == 0
+
+
+def test_reach_is_that_of_the_longest_offset(tmp_path: Path) -> None:
+    spec = pieces_spec(str(tmp_path), np.zeros((5, 4, 4, 4), np.uint8), (4, 4, 4), FAR)
+    assert regions.reach(spec) == (0, 3, 2, 3)
