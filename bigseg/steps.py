@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
+from bigseg.core.solvers import Solver
 from bigseg.grid import Index
 from bigseg.io.ome import Image
 from bigseg.io.plan import plan_labels
 from bigseg.io.volume import Volume
-from bigseg.stages import components, objects, publish, pyramid, write
+from bigseg.stages import components, objects, publish, pyramid, solve, write
 from bigseg.types import StageSpec
+
+BLOCKS_PER_PACK = 64
+"""Blocks whose components one task solves; of a few thousand objects each."""
+MOST_PACKS = 256
 
 
 @dataclass(frozen=True)
@@ -23,10 +29,15 @@ class Step:
     spec: StageSpec
 
 
-def graph_steps(joined: components.Spec, judged: objects.Spec) -> list[Step]:
-    """Steps from edges to final ids."""
+def graph_steps(
+    joined: components.Spec, judged: objects.Spec, *, solver: Solver = "kernighan-lin"
+) -> list[Step]:
+    """Steps from edges to final ids; among how many tasks they are shared out is settled here."""
+    packs = min(max(prod(joined.counts) // BLOCKS_PER_PACK, 1), MOST_PACKS)
+    judged = judged.model_copy(update={"packs": packs})
     return [
-        Step("components", "components", joined),
+        Step("components", "components", joined.model_copy(update={"packs": packs})),
+        Step("solve", "solve", solve.Spec(run=joined.run, packs=packs, solver=solver)),
         Step("objects", "objects", judged),
     ]
 

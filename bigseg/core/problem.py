@@ -46,6 +46,14 @@ class Problem:
         component = np.repeat(np.arange(len(self)), np.diff(self.edge_start))
         return np.bincount(component, values, minlength=len(self)).astype(np.float64)
 
+    def some(self, components: NDArray[np.integer]) -> Problem:
+        """The components of these numbers, ascending, as a problem."""
+        nodes, node_start = taken(self.node_start, components)
+        edges, edge_start = taken(self.edge_start, components)
+        shift = np.repeat(self.node_start[components] - node_start[:-1], np.diff(edge_start))
+        u, v = ((end[edges] - shift).astype(np.int32) for end in (self.u, self.v))
+        return Problem(self.nodes[nodes], u, v, self.costs[edges], node_start, edge_start)
+
     def part(self, first: int, last: int) -> Problem:
         """Components `first` to before `last`, as a problem."""
         nodes = slice(self.node_start[first], self.node_start[last])
@@ -59,6 +67,13 @@ class Problem:
             self.node_start[first : last + 1] - self.node_start[first],
             self.edge_start[first : last + 1] - self.edge_start[first],
         )
+
+
+def taken(start: Starts, parts: NDArray[np.integer]) -> tuple[NDArray[np.int64], Starts]:
+    """Elements of some parts, one part after the other, and where these begin among them."""
+    sizes = start[parts + 1] - start[parts]
+    begin = np.r_[0, np.cumsum(sizes)].astype(np.int64)
+    return np.repeat(start[parts] - begin[:-1], sizes) + np.arange(begin[-1]), begin
 
 
 def canonical(
@@ -85,3 +100,10 @@ def _parallel_summed(key: NDArray[np.int64], costs: Costs) -> tuple[NDArray[np.i
     costs[twins] = costs[twins][np.lexsort((costs[twins], key[twins]))]
     first = np.flatnonzero(np.r_[True, ~same])
     return key[first], np.add.reduceat(costs, first), True
+
+
+_NONE = np.zeros(0, np.int32)
+NO_COMPONENTS = Problem(
+    _NONE, _NONE, _NONE, np.zeros(0), np.zeros(1, np.int64), np.zeros(1, np.int64)
+)
+"""A problem that is solved."""

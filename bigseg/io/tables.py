@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,10 @@ from numpy.typing import NDArray
 
 from bigseg import files
 from bigseg.errors import ImageError, NotFound
+
+Columns = dict[str, NDArray[Any]]
+READERS = 4
+"""Tables that `read_tables` reads at the same time."""
 
 
 def write_table(url: str, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -34,7 +41,7 @@ def write_table(url: str, columns: Mapping[str, NDArray[Any]]) -> None:
     files.put(url, sink.getvalue())
 
 
-def read_table(url: str, columns: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+def read_table(url: str, columns: Sequence[str] | None = None) -> Columns:
     """Columns of the parquet file at `url`, in their order, or only those of some names.
 
     Raises
@@ -53,3 +60,17 @@ def read_table(url: str, columns: Sequence[str] | None = None) -> dict[str, NDAr
     except pa.ArrowInvalid as error:
         raise ImageError(f"{url} is not a parquet file ({error}).") from error
     return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def read_tables(urls: Iterable[str], columns: Sequence[str] | None = None) -> Iterator[Columns]:
+    """Tables one after the other; a few are read ahead, so few are ever in memory."""
+    queue = iter(urls)
+    ahead: deque[Future[Columns]] = deque()
+    with ThreadPoolExecutor(READERS) as pool:
+        while True:
+            ahead += [
+                pool.submit(read_table, u, columns) for u in islice(queue, 2 * READERS - len(ahead))
+            ]
+            if not ahead:
+                return
+            yield ahead.popleft().result()

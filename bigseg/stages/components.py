@@ -7,25 +7,24 @@ problem of its own; most hold no contradiction and are solved by joining them. S
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigseg import files
+from bigseg.core.components import decompose
 from bigseg.core.evidence import Costs, edge_costs
-from bigseg.core.multicut import solve
 from bigseg.core.overlap import Edges
+from bigseg.core.presolve import presolve
+from bigseg.core.problem import Nodes, Problem
 from bigseg.grid import Block, Grid, Index
 from bigseg.io.scratch import scratch
-from bigseg.io.tables import read_table
+from bigseg.io.tables import Columns, read_table, read_tables, write_table
 from bigseg.stages.graph import block_ids, edges_url, read_offsets, write_nodes_array
 from bigseg.types import Facts, StageSpec
-
-READERS = 4
-"""Tables read at the same time."""
 
 
 class Spec(StageSpec):
@@ -39,6 +38,8 @@ class Spec(StageSpec):
     repulsion: float = 0.0
     """How much two objects of one block repel each other, in mean absolute costs of their
     component; 0 was best where blocks split as often as they fuse."""
+    packs: int = 1
+    """Among how many tasks of `solve` the components are shared out."""
 
     @property
     def grid(self) -> Grid:
@@ -47,13 +48,57 @@ class Spec(StageSpec):
 
 
 def roots_url(run: str) -> str:
-    """Where the first node of each node's object is: int64 (node,)."""
+    """Where the first node is that each node is surely together with: int32 (node,)."""
     return files.join(run, "graph", "roots")
 
 
-def read_roots(run: str, nodes: int) -> NDArray[np.int64]:
-    """First node of each node's object."""
-    return np.asarray(scratch(roots_url(run))[:nodes], np.int64)
+def read_roots(run: str, nodes: int) -> Nodes:
+    """First node that each node is surely together with."""
+    return np.asarray(scratch(roots_url(run))[:nodes], np.int32)
+
+
+def pack_url(run: str, pack: int, what: str) -> str:
+    """Where the "nodes" or the "edges" of a pack are."""
+    return files.join(run, "graph", "packs", f"{pack}-{what}.parquet")
+
+
+def write_pack(run: str, pack: int, problem: Problem, offsets: NDArray[np.int64]) -> None:
+    """Store components that a task is to solve; nodes with their blocks and local ids, too."""
+    block = np.searchsorted(offsets, problem.nodes, "right") - 1
+    nodes: Columns = {
+        "node": problem.nodes,
+        "block": block.astype(np.int32),
+        "local": (problem.nodes - offsets[block] + 1).astype(np.int32),
+        "component": _spread(problem.node_start),
+    }
+    edges: Columns = {"u": problem.u, "v": problem.v, "cost": problem.costs}
+    write_table(pack_url(run, pack, "nodes"), nodes)
+    write_table(pack_url(run, pack, "edges"), edges)
+
+
+def read_pack(run: str, pack: int) -> tuple[Problem, NDArray[np.int32], NDArray[np.int32]]:
+    """Components of a pack, and the block and local id of each node."""
+    nodes, edges = (read_table(pack_url(run, pack, what)) for what in ("nodes", "edges"))
+    start = _starts(nodes["component"])
+    problem = Problem(
+        nodes["node"],
+        edges["u"],
+        edges["v"],
+        edges["cost"],
+        start,
+        np.searchsorted(edges["u"], start).astype(np.int64),
+    )
+    return problem, nodes["block"], nodes["local"]
+
+
+def _spread(start: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Number of the part of each element, given where the parts begin."""
+    return np.repeat(np.arange(len(start) - 1, dtype=np.int32), np.diff(start))
+
+
+def _starts(part: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Where parts begin, and where the last one ends: the inverse of `_spread`."""
+    return np.searchsorted(part, np.arange(part.max(initial=-1) + 2)).astype(np.int64)
 
 
 def check(spec: Spec) -> None:
@@ -69,19 +114,45 @@ def read(spec: Spec, block: Block) -> None:
 
 
 def block(spec: Spec, block: Block, data: None) -> Facts:
-    """Weigh all edges and partition the graph."""
+    """Weigh all edges, join what needs no solver, and share out the rest."""
     offsets, edges = read_offsets(spec.run, spec.counts)
     nodes = int(offsets[-1])
-    uv, costs = weighed_edges(spec, offsets, edges)
-    component = solve(
+    u, v, costs = weighed_edges(spec, offsets, edges)
+    blocks = np.arange(len(offsets) - 1, dtype=np.int32) if spec.repulsion else None
+    root, problem = decompose(
         nodes,
-        uv,
+        u,
+        v,
         costs,
         repulsion=spec.repulsion,
-        block_of_node=np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)),
+        block_of_node=None if blocks is None else np.repeat(blocks, np.diff(offsets)),
     )
-    write_nodes_array(roots_url(spec.run), _first_of(component))
-    return {"nodes": nodes, "edges": edges}
+    del u, v, costs
+    conflicts = len(problem)
+    root, problem = presolve(root, problem)
+    write_nodes_array(roots_url(spec.run), root)
+    starts = _pack_starts(spec, problem, offsets)
+    for pack, (first, last) in enumerate(pairwise(starts.tolist())):
+        write_pack(spec.run, pack, problem.part(first, last), offsets)
+    return {
+        "nodes": nodes,
+        "edges": edges,
+        "conflicts": conflicts,
+        "components": len(problem),
+        "undecided_nodes": len(problem.nodes),
+        "undecided_edges": len(problem.u),
+    }
+
+
+def _pack_starts(spec: Spec, problem: Problem, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    """First component of each pack: where its first node lies decides, so packs stay the same.
+
+    What changes elsewhere in the image moves no component to another pack.
+    """
+    blocks = len(offsets) - 1
+    first_nodes = problem.nodes[problem.node_start[:-1]]
+    bounds = [offsets[pack * blocks // spec.packs] for pack in range(spec.packs + 1)]
+    return np.searchsorted(first_nodes, bounds).astype(np.int64)
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
@@ -89,26 +160,18 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     return facts[0]
 
 
-def weighed_edges(
-    spec: Spec, offsets: NDArray[np.int64], edges: int
-) -> tuple[NDArray[np.int64], Costs]:
+def weighed_edges(spec: Spec, offsets: NDArray[np.int64], edges: int) -> tuple[Nodes, Nodes, Costs]:
     """All edges between numbered nodes, and what cutting each costs; tables are read in a row."""
-    uv, costs = np.empty((edges, 2), np.int64), np.empty(edges, np.float64)
+    u, v = np.empty(edges, np.int32), np.empty(edges, np.int32)
+    costs = np.empty(edges, np.float64)
     first = 0
-    for table in _tables(spec):
+    for table in read_tables(edges_url(spec.run, block) for block in block_ids(spec.counts)):
         last = first + len(table["u"])
-        for side, name in enumerate("uv"):
-            begin = offsets[table[f"{name}_block"].astype(np.int64)]
-            uv[first:last, side] = begin + table[name].astype(np.int64) - 1
+        for side, name in ((u, "u"), (v, "v")):
+            side[first:last] = offsets[table[f"{name}_block"]] + table[name].astype(np.int64) - 1
         costs[first:last] = _costs(spec, table)
         first = last
-    return uv, costs
-
-
-def _tables(spec: Spec) -> Iterator[dict[str, NDArray[Any]]]:
-    urls = (edges_url(spec.run, block) for block in block_ids(spec.counts))
-    with ThreadPoolExecutor(READERS) as pool:
-        yield from pool.map(read_table, urls)
+    return u, v, costs
 
 
 def _costs(spec: Spec, table: dict[str, NDArray[Any]]) -> Costs:
@@ -116,9 +179,3 @@ def _costs(spec: Spec, table: dict[str, NDArray[Any]]) -> Costs:
         return np.zeros(0)
     edges = Edges(*(table[name] for name in ("u", "v", "n_u", "n_v", "n_uv")))
     return edge_costs(edges, beta=spec.beta)
-
-
-def _first_of(component: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """First node of each node's component, given dense numbers in the order of first nodes."""
-    _, first = np.unique(component, return_index=True)
-    return np.asarray(first[component.astype(np.int64)], np.int64)

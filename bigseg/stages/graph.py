@@ -10,7 +10,9 @@ begin at the k-th offset.
 | `nodes/BLOCK.parquet` | a row for each object of a block: `core.objects.measure_objects` |
 | `edges/BLOCK.parquet` | the edges that a block owns |
 | `offsets.parquet` | first node of each block, and its number of edges |
-| `roots`, `packs/`, `solutions/` | the partition: `stages.components`, `stages.solve` |
+| `roots` | first node that each node is surely together with: `stages.components` |
+| `packs/PACK-nodes.parquet`, `-edges.parquet` | what is left to solve, in packs |
+| `solutions/PACK.parquet`, `certificates/PACK.parquet` | how it was solved: `stages.solve` |
 | `ids` | final id of each node: `stages.objects` |
 | `total.parquet` | number of final ids |
 """
@@ -30,11 +32,17 @@ from bigseg.core.relabel import dense_offsets
 from bigseg.errors import BigsegError
 from bigseg.grid import Index
 from bigseg.io.scratch import create_scratch, scratch
-from bigseg.io.tables import read_table, write_table
+from bigseg.io.tables import read_table, read_tables, write_table
 from bigseg.types import Facts
 
 ENDS = ("u_block", "u", "v_block", "v")
 """Columns that say which nodes an edge joins."""
+MADE_BY = {
+    "merge": ("nodes", "edges", "offsets.parquet"),
+    "components": ("roots", "packs"),
+    "objects": ("ids", "total.parquet"),
+}
+"""What goes when a step is to be done anew."""
 CHUNK = 1 << 18
 """Nodes per stored piece of an array over all nodes."""
 
@@ -129,7 +137,7 @@ def read_offsets(run: str, counts: Index) -> tuple[NDArray[np.int64], int]:
 
 def read_nodes(run: str, counts: Index, columns: Sequence[str] | None = None) -> Iterator[Table]:
     """Node tables of all blocks, in order, one at a time."""
-    return (read_table(nodes_url(run, block), columns) for block in block_ids(counts))
+    return read_tables((nodes_url(run, block) for block in block_ids(counts)), columns)
 
 
 def create_nodes_array(url: str, nodes: int, dtype: type[np.generic]) -> None:

@@ -22,6 +22,7 @@ from bigseg.stages.graph import (
     total_url,
     write_nodes_array,
 )
+from bigseg.stages.solve import read_solutions
 from bigseg.types import Facts, StageSpec
 
 
@@ -33,6 +34,8 @@ class Spec(StageSpec):
     """Blocks along each axis of the grid whose objects are the nodes."""
     spacing: tuple[float, ...]
     """Voxel size (z, y, x) or (y, x)."""
+    packs: int = 1
+    """In how many packs components were solved."""
     flow_threshold: float = 0.0
     """Largest flow error of an object; 0 switches the test off."""
     min_size: int = 0
@@ -69,7 +72,10 @@ def block(spec: Spec, block: Block, data: None) -> Facts:
     """Give final ids and write the object table."""
     offsets, _ = read_offsets(spec.run, spec.counts)
     nodes = int(offsets[-1])
+    undecided, leader = read_solutions(spec.run, spec.packs)
     roots = read_roots(spec.run, nodes)
+    roots[undecided] = leader
+    roots = roots[roots]
     component = np.cumsum(roots == np.arange(nodes), dtype=np.int64)[roots] - 1
     del roots
     judged = _judge(spec, component, nodes)

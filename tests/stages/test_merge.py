@@ -153,7 +153,7 @@ def test_neither_order_nor_threads_nor_a_restart_change_a_voxel(tmp_path: Path) 
 
 def backwards(run: Run) -> None:
     """Do most of a run's blocks, last first and one at a time, and stop in the middle."""
-    for name in ("label", "merge", "components", "objects"):
+    for name in ("label", "merge", "components", "solve", "objects"):
         step = run.step(name)
         for number in reversed(range(len(step.spec.grid))):
             run_block(run.url, name, str(number))
