@@ -34,7 +34,7 @@ PITCH, REACH = 9.5, 2.0
 """Cells per block along each axis, and how many of a neighbour's rows a block sees."""
 VOXELS = 4000
 """Of a cell."""
-MISSED, SPLIT, FUSED, TOUCHING = 0.02, 0.03, 0.0015, 0.3
+MISSED, SPLIT, FUSED, TOUCHING = 0.02, 0.03, 0.0015, 0.4
 """Shares of nodes that a block misses, splits or fuses with the next, and of weak overlaps."""
 SIDES = {"1e5": 4, "1e6": 8, "1e7": 16}
 """Blocks along each axis, by the number of nodes."""

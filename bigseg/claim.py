@@ -19,7 +19,6 @@ from bigseg.run.ledger import Ledger
 from bigseg.run.machine import free_disk
 from bigseg.spec import SegmentSpec
 from bigseg.stages import graph, label, predict
-from bigseg.stages.opinions import opinions_url
 from bigseg.steps import Step as PlannedStep
 
 COMPRESSED = 0.5
@@ -233,14 +232,13 @@ def _forget(former: Run, run: Run) -> None:
     # Blocks without anything to store leave what is there, which must be empty then.
     if "predict" not in kept:
         files.remove(files.join(run.url, "scratch"))
-    elif "label" not in kept:
-        files.remove(opinions_url(run.url))
     # Solutions stay: they are named by what they solve.
     for step, names in graph.MADE_BY.items():
         if step not in kept:
             for name in names:
                 files.remove(files.join(run.url, "graph", name))
-    files.remove(files.join(run.url, "tables"))
+    if "objects" not in kept:
+        files.remove(files.join(run.url, "tables"))
 
 
 def has_predictions(run: Run) -> bool:

@@ -7,6 +7,7 @@ begin at the k-th offset.
 
 | below `RUN/graph/` | |
 | --- | --- |
+| `opinions` | labels of each block: `stages.opinions` |
 | `nodes/BLOCK.parquet` | a row for each object of a block: `core.objects.measure_objects` |
 | `edges/BLOCK.parquet` | the edges that a block owns |
 | `offsets.parquet` | first node of each block, and its number of edges |
@@ -38,7 +39,8 @@ from bigseg.types import Facts
 ENDS = ("u_block", "u", "v_block", "v")
 """Columns that say which nodes an edge joins."""
 MADE_BY = {
-    "merge": ("nodes", "edges", "offsets.parquet"),
+    "label": ("opinions", "nodes"),
+    "merge": ("edges", "offsets.parquet"),
     "components": ("roots", "packs"),
     "objects": ("ids", "total.parquet"),
 }

@@ -1,8 +1,9 @@
-"""What blocks think: labels of their own voxels and of a band around them, side by side in scratch.
+"""What blocks think: labels of their own voxels and of a band around them, side by side.
 
 Whatever finds objects block by block (flows, a user's tiles, supervoxels) keeps its labels here.
 In the bands two blocks have an opinion about the same voxels, and `merge` compares them. Ids are
-local to the block: 1 to n, without gaps.
+local to the block: 1 to n, without gaps. They belong to the graph and stay with it, so that
+objects can be corrected when the run is over; compressed they take about as much as the result.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Opinions(StageSpec):
 
 def opinions_url(run: str) -> str:
     """Where labels are before merging: uint32 (block, z, y, x), one row per block."""
-    return files.join(run, "scratch", "opinions")
+    return files.join(run, "graph", "opinions")
 
 
 def keep_box(spec: Opinions, block: Block) -> Box:
