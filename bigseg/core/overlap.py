@@ -189,12 +189,12 @@ def zone_edges(a: NDArray[Any], b: NDArray[Any]) -> Edges:
     pairs, counts = overlap_counts(a, b, background=True)
     real = (pairs != 0).all(axis=1)
     shared = pairs[real]
-    n_u, n_v = (_sizes(pairs[:, side], counts)[real] for side in (0, 1))
+    n_u, n_v = (sizes_of_rows(pairs[:, side], counts)[real] for side in (0, 1))
     return Edges(shared[:, 0].copy(), shared[:, 1].copy(), n_u, n_v, counts[real])
 
 
-def _sizes(ids: NDArray[np.uint64], counts: Counts) -> Counts:
-    """Voxels of each row's id, over all rows."""
+def sizes_of_rows(ids: NDArray[np.uint64], counts: Counts) -> Counts:
+    """Voxels of each row's id, over all rows of a table."""
     unique, inverse = np.unique(ids, return_inverse=True)
     total = np.zeros(len(unique), np.int64)
     np.add.at(total, inverse, counts)

@@ -8,12 +8,12 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bigseg.core.evidence import edge_costs, similarity
+from bigseg.core.evidence import edge_costs
 from bigseg.core.metrics import score
 from bigseg.core.multicut import canonical_edges, energy, solve
 from bigseg.core.overlap import Edges, contingency, zone_edges
 from bigseg.core.relabel import dense_offsets, final_ids, relabel
-from bigseg.errors import BigsegError, SpecError
+from bigseg.errors import BigsegError
 from bigseg.grid import Block, Box, Grid, grow, intersection, within
 
 
@@ -131,26 +131,6 @@ def test_threads_have_no_influence() -> None:
     uv = random.integers(0, 300, (900, 2))
     costs = random.normal(0.3, 1, 900)
     assert (solve(300, uv, costs) == solve(300, uv, costs, threads=2)).all()
-
-
-def test_costs_are_log_odds_of_the_overlap_and_grow_with_size() -> None:
-    table = edges((1, 1, 16, 16, 16), (1, 2, 4, 16, 4), (2, 2, 16, 16, 1))
-    assert similarity(table) == pytest.approx([1, 0.5, 1 / 16])
-    odds = np.log([0.999 / 0.001, 1, 0.063375 / 0.936625])
-    assert edge_costs(table, size_exponent=0) == pytest.approx(odds)
-    assert edge_costs(table) == pytest.approx(odds * [16, 10, 16])
-    assert edge_costs(table, beta=0.9, size_exponent=0) == pytest.approx(odds - np.log(9))
-
-
-@pytest.mark.parametrize("beta", [0.0, 1.0, np.nan])
-def test_a_prior_that_is_no_probability_is_refused(beta) -> None:
-    with pytest.raises(SpecError, match=f"beta is {beta}; it must lie between 0 and 1"):
-        edge_costs(edges((1, 1, 1, 1, 1)), beta=beta)
-
-
-def test_counts_that_contradict_each_other_are_refused() -> None:
-    with pytest.raises(BigsegError, match="edge 1 joins objects of 2 and 3 voxels that share 5"):
-        edge_costs(edges((1, 1, 1, 1, 1), (1, 1, 2, 3, 5)))
 
 
 @pytest.mark.parametrize(
