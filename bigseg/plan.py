@@ -68,7 +68,8 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
         steps.append(Step("predict", "predict", shown))
     steps.append(Step("label", "label", labelled))
     steps.append(Step("merge", "merge", merge.Spec(opinions=labelled)))
-    steps += graph_steps(*_graph(spec, labelled, volume))
+    joined, judged = _graph(spec, labelled, volume)
+    steps += graph_steps(joined, judged, solver=spec.solver, exact_edges=spec.exact_edges)
     written = write.Spec(
         run=run, image=spec.image, level=spec.level, target=spec.target, opinions=labelled
     )
@@ -91,7 +92,10 @@ def _graph(
         max_size=spec.max_size,
         classes=labelled.classes,
     )
-    return components.Spec(run=labelled.run, counts=counts), judged
+    joined = components.Spec(
+        run=labelled.run, counts=counts, beta=spec.beta, repulsion=spec.repulsion
+    )
+    return joined, judged
 
 
 def describe_models(spec: SegmentSpec) -> list[weights.Model]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bigseg import files
 from bigseg.errors import NotFound, SpecError
+from bigseg.types import Solver
 
 Dims = Literal["2d", "3d"]
 Per = Literal["image", "frame", "plane"]
@@ -76,6 +77,15 @@ class SegmentSpec(BaseModel):
     """Sigma, in pixels, of a Gaussian of the surroundings that is subtracted first."""
     invert: bool = False
     """Show dark objects as bright ones."""
+    beta: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Prior probability that overlapping objects of two blocks are two; above 0.5 less is joined."""
+    repulsion: Annotated[float, Field(ge=0)] = 0.0
+    """How much two objects of one block repel each other once attraction has brought them together,
+    in mean costs of their edges."""
+    solver: Solver = "kernighan-lin"
+    """What solves the multicut where evidence contradicts itself."""
+    exact_edges: Annotated[int, Field(ge=0)] = 0
+    """Contradictions of at most so many edges are solved to a proven optimum."""
     block: tuple[Annotated[int, Field(ge=16)], ...] | None = None
     """Voxels of a block, z,y,x or y,x; None: by the shape of the image."""
     halo: Annotated[int, Field(ge=4)] | None = None

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 
-from bigseg.core.solvers import Solver
 from bigseg.grid import Index
 from bigseg.io.ome import Image
 from bigseg.io.plan import plan_labels
 from bigseg.io.volume import Volume
 from bigseg.stages import components, objects, publish, pyramid, solve, write
-from bigseg.types import StageSpec
+from bigseg.types import Solver, StageSpec
 
 BLOCKS_PER_PACK = 64
 """Blocks whose components one task solves; of a few thousand objects each."""
@@ -30,14 +29,19 @@ class Step:
 
 
 def graph_steps(
-    joined: components.Spec, judged: objects.Spec, *, solver: Solver = "kernighan-lin"
+    joined: components.Spec,
+    judged: objects.Spec,
+    *,
+    solver: Solver = "kernighan-lin",
+    exact_edges: int = 0,
 ) -> list[Step]:
     """Steps from edges to final ids; among how many tasks they are shared out is settled here."""
     packs = min(max(prod(joined.counts) // BLOCKS_PER_PACK, 1), MOST_PACKS)
     judged = judged.model_copy(update={"packs": packs})
+    solved = solve.Spec(run=joined.run, packs=packs, solver=solver, exact_edges=exact_edges)
     return [
         Step("components", "components", joined.model_copy(update={"packs": packs})),
-        Step("solve", "solve", solve.Spec(run=joined.run, packs=packs, solver=solver)),
+        Step("solve", "solve", solved),
         Step("objects", "objects", judged),
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,12 @@ Labels = NDArray[np.unsignedinteger[Any]]
 Floats = NDArray[np.float32]
 Facts = dict[str, Any]
 """Small things to remember of a block (counts, timings); must be JSON."""
+
+
+Solver = Literal[
+    "kernighan-lin", "greedy", "greedy-fixation", "mutex-watershed", "fusion-moves", "exact"
+]
+"""Names of what solves a multicut; see `core.solvers`."""
 
 
 class StageSpec(BaseModel):

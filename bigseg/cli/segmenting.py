@@ -1,4 +1,4 @@
-"""Commands that segment: segment, run, status, block."""
+"""The command that segments."""
 
 # ruff: noqa: PLR0913 - the parameters of a command are its options
 
@@ -14,7 +14,6 @@ from bigseg.cli.options import (
     Debug,
     Json,
     Quiet,
-    RunFolder,
     Workers,
     examples,
     follow,
@@ -24,6 +23,7 @@ from bigseg.cli.options import (
 )
 
 VOXELS, OBJECTS, WORK = "Which voxels", "Which objects", "Work"
+MERGING = "Which parts are one"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -38,27 +38,6 @@ def add_to(app: typer.Typer) -> None:
             "bigseg segment embryo.zarr --model nuclei --dry-run",
         ),
     )(segment)
-    app.command(
-        "run",
-        epilog=examples(
-            "bigseg run embryo.zarr.cells.bigseg",
-            "bigseg run embryo.zarr.cells.bigseg --workers 2",
-        ),
-    )(continue_run)
-    app.command(
-        "status",
-        epilog=examples(
-            "bigseg status embryo.zarr.cells.bigseg",
-            "watch bigseg status embryo.zarr.cells.bigseg",
-        ),
-    )(status)
-    app.command(
-        "block",
-        epilog=examples(
-            "bigseg block embryo.zarr.cells.bigseg --stage label --index 17",
-            "bigseg block embryo.zarr.cells.bigseg --stage label --index 0-1-2-3 --debug",
-        ),
-    )(block)
 
 
 def segment(
@@ -259,6 +238,40 @@ def segment(
         str | None,
         typer.Option(help="Name of the labels.", show_default="cells", rich_help_panel=OBJECTS),
     ] = None,
+    beta: Annotated[
+        float | None,
+        typer.Option(
+            help="How likely it is, before looking, that overlapping objects are two.",
+            show_default="0.5",
+            rich_help_panel=MERGING,
+        ),
+    ] = None,
+    repulsion: Annotated[
+        float | None,
+        typer.Option(
+            help="How much objects of one block repel each other, in mean costs.",
+            show_default="0",
+            rich_help_panel=MERGING,
+        ),
+    ] = None,
+    solver: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="kernighan-lin, greedy, greedy-fixation, mutex-watershed, fusion-moves or exact.",
+            show_default="kernighan-lin",
+            rich_help_panel=MERGING,
+        ),
+    ] = None,
+    exact_edges: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="Solve contradictions of up to N edges to a proven optimum.",
+            show_default="0",
+            rich_help_panel=MERGING,
+        ),
+    ] = None,
     block: Annotated[
         str | None,
         typer.Option(
@@ -347,6 +360,10 @@ def segment(
         representation=representation,
         parity=parity or None,
         border_threshold=border_threshold,
+        beta=beta,
+        repulsion=repulsion,
+        solver=solver,
+        exact_edges=exact_edges,
         block=split(block),
         halo=halo,
         name=name,
@@ -376,66 +393,3 @@ def _settings(config: str | None, **options: Any) -> Any:
     if "model" not in settings:
         raise typer.BadParameter("no model is chosen; give --model nuclei, or the path of weights")
     return parse(settings)
-
-
-def continue_run(
-    run: RunFolder,
-    workers: Workers = None,
-    cluster: Cluster = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Continue a run that was interrupted or had failures.
-
-    Blocks that are done are not computed again. Settings are those it was started with.
-    """
-    from bigseg import files, pipeline, restoration
-    from bigseg.run.folder import open_run
-
-    restoring = restoration.is_restoration(open_run(files.absolute(run)))
-    resume = restoration.resume if restoring else pipeline.resume
-    with follow(quiet=quiet, as_json=as_json) as listener:
-        result = resume(run, cluster=cluster, workers=workers, listener=listener)
-    say(asdict(result), result.text(), quiet=quiet, as_json=as_json)
-
-
-def status(
-    run: RunFolder, quiet: Quiet = False, as_json: Json = False, debug: Debug = False
-) -> None:
-    """Show how far a run is: blocks done, failed and left, rate, time left.
-
-    It reads the run's ledger only, so it may be asked at any time, from any machine.
-    """
-    from bigseg.run.status import status as read_status
-    from bigseg.run.status import status_text
-
-    steps = read_status(run)
-    found = {"run": run, "steps": [asdict(step) for step in steps]}
-    say(found, status_text(steps), quiet=quiet, as_json=as_json)
-
-
-def block(
-    run: RunFolder,
-    stage: Annotated[
-        str, typer.Option(metavar="STEP", help="Step of the run, as 'bigseg status' lists them.")
-    ],
-    index: Annotated[
-        str, typer.Option(metavar="N|T-Z-Y-X", help="Number of the block, or its index.")
-    ],
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Run one block of one step, without Dask: for job arrays, and to look into a failure.
-
-    It does what a worker would do, writes the block and records it. Earlier steps must be done.
-    """
-    from bigseg.run.worker import run_block
-
-    outcome = run_block(run, stage, index)
-    if outcome.status == "failed":
-        from bigseg.errors import BlocksFailed
-
-        raise BlocksFailed(stage, {outcome.block: outcome.error}, run)
-    say(asdict(outcome), outcome.text(), quiet=quiet, as_json=as_json)

@@ -17,8 +17,9 @@ from bigseg.core.components import decompose, settled
 from bigseg.core.evidence import Costs
 from bigseg.core.presolve import presolve
 from bigseg.core.problem import Nodes, canonical
-from bigseg.core.solvers import Solver, solve_components
+from bigseg.core.solvers import solve_components
 from bigseg.errors import BigsegError
+from bigseg.types import Solver
 
 
 def energy(uv: NDArray[Any], costs: Costs, component: NDArray[Any]) -> float:

@@ -8,7 +8,7 @@ each other's answers, so they can be shared out and kept in any way.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 from bioimage_cpp.graph import UndirectedGraph
@@ -30,10 +30,7 @@ from bigseg.core.evidence import Costs
 from bigseg.core.exact import TOLERANCE, solve_exactly
 from bigseg.core.problem import Nodes, Problem
 from bigseg.errors import SpecError
-
-Solver = Literal[
-    "kernighan-lin", "greedy", "greedy-fixation", "mutex-watershed", "fusion-moves", "exact"
-]
+from bigseg.types import Solver
 
 _NATIVE = {
     "kernighan-lin": KernighanLinMulticut,

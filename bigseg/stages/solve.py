@@ -17,12 +17,12 @@ from bigseg import files
 from bigseg.core.objects import Table
 from bigseg.core.packing import component_keys
 from bigseg.core.problem import NO_COMPONENTS, Nodes, Problem, taken
-from bigseg.core.solvers import Solution, Solver, solve_components
+from bigseg.core.solvers import Solution, solve_components
 from bigseg.errors import NotFound
 from bigseg.grid import Block, Grid
 from bigseg.io.tables import read_table, read_tables, write_table
 from bigseg.stages.components import read_pack
-from bigseg.types import Facts, StageSpec
+from bigseg.types import Facts, Solver, StageSpec
 
 KEY = "S32"
 """Type of the names of components."""

@@ -1,0 +1,108 @@
+"""Commands about a run: continue it, see how far it is, do one block."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from bigseg.cli.options import (
+    Cluster,
+    Debug,
+    Json,
+    Quiet,
+    RunFolder,
+    Workers,
+    examples,
+    follow,
+    say,
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command(
+        "run",
+        epilog=examples(
+            "bigseg run embryo.zarr.cells.bigseg",
+            "bigseg run embryo.zarr.cells.bigseg --workers 2",
+        ),
+    )(continue_run)
+    app.command(
+        "status",
+        epilog=examples(
+            "bigseg status embryo.zarr.cells.bigseg",
+            "watch bigseg status embryo.zarr.cells.bigseg",
+        ),
+    )(status)
+    app.command(
+        "block",
+        epilog=examples(
+            "bigseg block embryo.zarr.cells.bigseg --stage label --index 17",
+            "bigseg block embryo.zarr.cells.bigseg --stage label --index 0-1-2-3 --debug",
+        ),
+    )(block)
+
+
+def continue_run(
+    run: RunFolder,
+    workers: Workers = None,
+    cluster: Cluster = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Continue a run that was interrupted or had failures.
+
+    Blocks that are done are not computed again. Settings are those it was started with.
+    """
+    from bigseg import files, pipeline, restoration
+    from bigseg.run.folder import open_run
+
+    restoring = restoration.is_restoration(open_run(files.absolute(run)))
+    resume = restoration.resume if restoring else pipeline.resume
+    with follow(quiet=quiet, as_json=as_json) as listener:
+        result = resume(run, cluster=cluster, workers=workers, listener=listener)
+    say(asdict(result), result.text(), quiet=quiet, as_json=as_json)
+
+
+def status(
+    run: RunFolder, quiet: Quiet = False, as_json: Json = False, debug: Debug = False
+) -> None:
+    """Show how far a run is: blocks done, failed and left, rate, time left.
+
+    It reads the run's ledger only, so it may be asked at any time, from any machine.
+    """
+    from bigseg.run.status import status as read_status
+    from bigseg.run.status import status_text
+
+    steps = read_status(run)
+    found = {"run": run, "steps": [asdict(step) for step in steps]}
+    say(found, status_text(steps), quiet=quiet, as_json=as_json)
+
+
+def block(
+    run: RunFolder,
+    stage: Annotated[
+        str, typer.Option(metavar="STEP", help="Step of the run, as 'bigseg status' lists them.")
+    ],
+    index: Annotated[
+        str, typer.Option(metavar="N|T-Z-Y-X", help="Number of the block, or its index.")
+    ],
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Run one block of one step, without Dask: for job arrays, and to look into a failure.
+
+    It does what a worker would do, writes the block and records it. Earlier steps must be done.
+    """
+    from bigseg.run.worker import run_block
+
+    outcome = run_block(run, stage, index)
+    if outcome.status == "failed":
+        from bigseg.errors import BlocksFailed
+
+        raise BlocksFailed(stage, {outcome.block: outcome.error}, run)
+    say(asdict(outcome), outcome.text(), quiet=quiet, as_json=as_json)
