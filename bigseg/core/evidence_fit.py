@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from bigseg.core.evidence import AGREEMENT_STEPS, Columns, Evidence, likeness, logit
+from bigseg.core.overlap import contingency
 from bigseg.errors import BigsegError
 
 Floats64 = NDArray[np.float64]
@@ -148,11 +150,33 @@ def _objective(x: Floats64, design: Floats64, y: Floats64) -> tuple[float, Float
     return float(value), np.r_[gradient, (slope * (1 - p)).sum(), -(slope * p).sum()]
 
 
+def true_objects(labels: NDArray[Any], truth: NDArray[Any], count: int) -> NDArray[np.uint64]:
+    """True object in which most voxels of each object lie.
+
+    Parameters
+    ----------
+    labels
+        Local ids 1..count, 0 = background.
+    truth
+        True labels of the same voxels.
+
+    Returns
+    -------
+    (count,) uint64
+        Id of the true object, the smaller of two that hold as much; 0 where it is background.
+    """
+    pairs, counts = contingency(labels, truth)
+    order = np.lexsort((-pairs[:, 1].astype(np.int64), counts, pairs[:, 0]))
+    found = np.zeros(count + 1, np.uint64)
+    found[pairs[order, 0].astype(np.int64)] = pairs[order, 1]
+    return found[1:]
+
+
 def pooled(tables: Sequence[Columns]) -> dict[str, NDArray[np.int64]]:
     """Rows of several tables, with the columns that evidence is made of and all of them have."""
     names = ("n_u", "n_v", "n_uv", "face_u", "face_v", "contact", "agreement")
     return {
-        name: np.concatenate([np.asarray(table[name], np.int64) for table in tables])
+        name: np.concatenate([np.zeros(0, np.int64), *(table[name] for table in tables)])
         for name in names
         if all(name in table for table in tables)
     }
