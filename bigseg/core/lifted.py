@@ -7,13 +7,13 @@ image and mesh graphs by lifted multicuts", 2015).
 How the graph falls into components. Without attractive lifted edges, nodes that no path of
 attractive edges joins are apart in a best partition: parting a cluster into its components of
 attraction, and these into connected pieces, cuts nothing that attracts. An attractive lifted edge
-changes that only if it can be honoured, that is if edges connect its ends:
+changes that only where it can be honoured, that is where edges connect its ends:
 
 - between two components that an edge joins, whatever its sign, it may pay to merge them: they are
   made one component (what touches either now touches it, so this is repeated while it can be);
-- between two that only a detour through further components joins, it is cut, unless `detours`;
-  with it, all that edges of any sign connect to the two is one component. That is exact, and on
-  graphs whose repulsive edges reach everywhere it is everything.
+- between two that only a detour through further components joins, it is cut. This is the one thing
+  that is not exact: a cluster that is held together by nodes which nothing attracts to it is not
+  looked for. To look for it, all that edges of any sign connect would have to be one component.
 
 Lifted edges between different components are cut, whatever they cost.
 """
@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from bigseg.core.components import check_edges, decompose, settled, united
 from bigseg.core.presolve import presolve
 from bigseg.core.problem import Nodes, canonical
-from bigseg.core.solvers import Solver, solve_components
+from bigseg.core.solvers import solve_components
+from bigseg.types import Solver
 
 Weighted = tuple[NDArray[Any], NDArray[Any], NDArray[Any]]
 """First nodes, second nodes and costs of edges, each (m,)."""
@@ -42,7 +43,6 @@ def solve_lifted(
     edges: Weighted,
     lifted: Weighted,
     *,
-    detours: bool = False,
     solver: Solver = "kernighan-lin",
 ) -> Nodes:
     """Partition a graph with lifted edges; the same whatever the order or repetition of edges.
@@ -55,8 +55,6 @@ def solve_lifted(
         Nodes and costs of the edges; only they connect. Costs of parallel edges add up.
     lifted
         The same of lifted edges; one between the ends of an edge adds to its cost.
-    detours
-        Whether clusters may be connected through components that have no part in a lifted edge.
     solver
         Solver of the components without lifted edges inside; the others go to lifted
         Kernighan-Lin, warm-started by greedy contraction.
@@ -74,7 +72,7 @@ def solve_lifted(
     base = _summed(number_of_nodes, *edges)
     far = _summed(number_of_nodes, *lifted)
     base, far = _apart(number_of_nodes, base, far)
-    part = lifted_components(number_of_nodes, base, far, detours=detours)
+    part = lifted_components(number_of_nodes, base, far)
     inside = part[far[0]] == part[far[1]]
     far = (far[0][inside], far[1][inside], far[2][inside])
     reached = np.zeros(number_of_nodes, np.bool_)
@@ -90,9 +88,7 @@ def solve_lifted(
     return root
 
 
-def lifted_components(
-    number_of_nodes: int, edges: Weighted, lifted: Weighted, *, detours: bool = False
-) -> Nodes:
+def lifted_components(number_of_nodes: int, edges: Weighted, lifted: Weighted) -> Nodes:
     """First node of each node's component, by the rule above; edges without parallel ones."""
     u, v, costs = edges
     a, b, strength = (x[lifted[2] > 0] for x in lifted)
@@ -104,11 +100,6 @@ def lifted_components(
         if not join.any():
             break
         part = united(number_of_nodes, part[a], part[b], strength * join)[part]
-    if detours:
-        whole = united(number_of_nodes, u, v, np.ones(len(u)))
-        held = np.zeros(number_of_nodes, np.bool_)
-        held[whole[a[whole[a] == whole[b]]]] = True
-        part = np.where(held[whole], whole, part)
     return part
 
 
