@@ -16,24 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.core.instances import Criteria, cut_objects, find_instances
-from bigseg.core.intensity import rescale
-from bigseg.core.planes import positions, resample
 from bigseg.core.quality import sizes
 from bigseg.core.tiles import STRIDE, TileFunction, Tiling, predict_planes
 from bigseg.errors import ImageError, WeightsError
-from bigseg.grid import Box, Index
 from bigseg.io.volume import Volume
 from bigseg.nets import weights
+from bigseg.sampling import EDGE, PLAIN, View, draw_samples, resized
 from bigseg.types import Floats
 
 if TYPE_CHECKING:
     from bigseg.nets.network import Called, TorchNet
 
-SAMPLES = 8
-CANDIDATES = 24
-"""Places that are looked at, of which the samples are the ones with most to see."""
-EDGE = 512
-"""Longest edge of a sample: voxels of the image, and pixels of the network."""
 TRIALS = (1.0, 0.5, 2.0)
 """First guesses without a size model, in diameters of the training."""
 ENOUGH = 10
@@ -46,8 +39,6 @@ FLOW_ERROR = 0.4
 """Objects whose flows are further from what they should be do not count, as in `segment`."""
 SMALLEST = 3.0
 """No diameter below this is believed, voxels."""
-ROOT = 1.1673039782614187
-"""Solution of r⁵ = r + 1, whose powers spread points evenly in four dimensions."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +60,7 @@ def estimate_diameter(
     *,
     level: int = 0,
     size_model: str | None = None,
-    percentiles: tuple[float, float] = (1.0, 99.0),
+    view: View = PLAIN,
     cellprob_threshold: float | None = None,
 ) -> Estimate:
     """Estimate the diameter of the objects that a model sees in an image.
@@ -81,15 +72,17 @@ def estimate_diameter(
     image
         Path or URL of an OME-Zarr image.
     model
-        Name, path or URL of a network, or module:function, that makes flows.
+        Name, path or URL of a network, or module:function, that makes flows; several, a,b,c, are
+        averaged.
     channels
         Numbers of the channels, in the model's order.
     level
         Resolution level, in whose pixels the diameter is.
     size_model
-        Name, path or URL of the size model that belongs to the model; it makes the first guess.
-    percentiles
-        Intensities of all samples that become 0 and 1 for the network.
+        Name, path or URL of the size model that belongs to the (first) model; it makes the first
+        guess.
+    view
+        How the network is shown the samples.
     cellprob_threshold
         Logit above which a pixel belongs to an object; None: that of the model.
 
@@ -100,7 +93,8 @@ def estimate_diameter(
     NotFound, WeightsError
         If image, model or size model cannot be used.
     """
-    known = weights.describe(model)
+    models = [weights.describe(name.strip()) for name in model.split(",")]
+    known = models[0]
     if known.representation != "flows":
         raise WeightsError(
             f"Model '{model}' makes {known.representation}, and --diameter auto needs flows; give "
@@ -109,11 +103,12 @@ def estimate_diameter(
     # Imported here: PyTorch takes a second and 200 MB of every process that plans a run.
     from bigseg.nets import network
 
-    net = network.load(model, known.digest)
-    samples = draw_samples(Volume.open(image, level), channels, percentiles)
+    digests = tuple(one.digest for one in models)
+    net = network.load_all(tuple(one.name for one in models), digests)
+    samples = draw_samples(Volume.open(image, level), channels, view)
     threshold = known.threshold if cellprob_threshold is None else cellprob_threshold
     ruler = _Ruler(tuple(samples), net, known, threshold)
-    guess = _guess_by_style(samples, net, size_model) if size_model else ruler.first_guess()
+    guess = _guess_by_style(samples, net.nets[0], size_model) if size_model else ruler.first_guess()
     found = ruler.measure(guess).good if guess else np.empty(0)
     if not found.size:
         raise ImageError(
@@ -122,71 +117,6 @@ def estimate_diameter(
             "--channels and --level are right."
         )
     return Estimate(float(np.median(found)), len(found), len(samples))
-
-
-def draw_samples(
-    volume: Volume, channels: tuple[int, ...], percentiles: tuple[float, float]
-) -> list[Floats]:
-    """Planes of an image in which there is something to see.
-
-    Parameters
-    ----------
-    volume
-        Image of any size.
-    channels
-        Which are read.
-    percentiles
-        Intensities of all candidates that become 0 and 1.
-
-    Returns
-    -------
-    (c, y, x) float32 each
-        Normalised; pixels are as high as wide.
-    """
-    boxes = candidate_boxes((volume.shape[0], *volume.shape[2:]))
-    crops = [volume.read(box, channels)[0, :, 0] for box in boxes]
-    scaled = []
-    for channel, number in enumerate(channels):
-        values = np.concatenate([crop[channel].ravel() for crop in crops])
-        values = values[np.isfinite(values)]
-        if not values.size:
-            raise ImageError(
-                f"Channel {number} of {volume.image.url} has no finite value in any sample, so "
-                "--diameter auto has nothing to measure; give it with --diameter."
-            )
-        low, high = np.percentile(values, percentiles)
-        scaled.append([rescale(crop[channel], low, high) for crop in crops])
-    samples = [np.stack(each) for each in zip(*scaled, strict=True)]
-    best = sorted(range(len(samples)), key=lambda n: -_contrast(samples[n]))[:SAMPLES]
-    _, tall, wide = volume.spacing
-    return [_resized(samples[n], tall / wide, 1.0) for n in sorted(best)]
-
-
-def candidate_boxes(shape: Index) -> list[Box]:
-    """Planes all over an image (t, z, y, x), none twice, each as large as a sample may be."""
-    edges = (1, 1, min(shape[2], EDGE), min(shape[3], EDGE))
-    boxes: list[Box] = []
-    for number in range(CANDIDATES):
-        shares = [(0.5 + number * ROOT ** -(axis + 1)) % 1 for axis in range(4)]
-        starts = [int(s * (n - e + 1)) for s, n, e in zip(shares, shape, edges, strict=True)]
-        box = tuple(slice(a, a + e) for a, e in zip(starts, edges, strict=True))
-        if box not in boxes:
-            boxes.append(box)
-    return boxes
-
-
-def _contrast(sample: Floats) -> float:
-    """How much there is to see; what is far brighter than the rest counts no more than bright."""
-    return float(np.clip(sample, 0, 1.5).std(axis=(1, 2)).sum())
-
-
-def _resized(sample: Floats, tall: float, wide: float) -> Floats:
-    """Resize (c, y, x) by factors of y and x."""
-    for axis, factor in ((1, tall), (2, wide)):
-        length = sample.shape[axis]
-        wanted = max(round(length * factor), 1)
-        sample = resample(sample, axis, positions(0, wanted, length / wanted))
-    return sample
 
 
 @dataclass(frozen=True)
@@ -235,7 +165,7 @@ class _Ruler:
         """
         scale = self.known.diameter / diameter if self.known.diameter else 1.0
         # What is enlarged shows many objects in few voxels; more would only take longer.
-        shown = _resized(_centre(sample, max(int(EDGE / scale), STRIDE)), scale, scale)
+        shown = resized(_centre(sample, max(int(EDGE / scale), STRIDE)), scale, scale)
         tile = self.known.tile
         tiling = Tiling(tile or EDGE, 24, fixed=tile is not None)
         maps = predict_planes(self.net, shown[None], tiling, self.known.outputs, 1)[0]

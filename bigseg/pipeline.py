@@ -35,8 +35,10 @@ from bigseg.run.folder import Run, is_run, make_steps, open_run
 from bigseg.run.folder import Step as RunStep
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import memory
+from bigseg.sampling import View
 from bigseg.spec import SegmentSpec, parse
 from bigseg.stages import publish, report
+from bigseg.stages.normalize import Sight
 from bigseg.version import VERSION
 
 
@@ -203,23 +205,29 @@ def _measured(spec: SegmentSpec) -> SegmentSpec:
     model = describe_models(spec)[0]
     volume = Volume.open(spec.image, spec.level)
     channels, mix = resolve_channels(spec.channels, volume, model)
-    if model.representation != "flows" or mix:
+    if model.representation != "flows":
         raise SpecError(
-            "--diameter auto needs a model of flows and channels that are not averaged to grey; "
-            "give the width of a typical object in pixels."
+            "--diameter auto needs a model of flows; give the width of a typical object in pixels."
         )
-    if spec.invert:
-        raise SpecError(
-            "--diameter auto measures bright objects and does not know --invert; give the width of "
-            "a typical object in pixels."
-        )
+    for option, chosen in (("--restore", spec.restore), ("--window", spec.window)):
+        if chosen is not None:
+            raise SpecError(
+                f"--diameter auto measures samples of the image without {option}; give the width "
+                "of a typical object in pixels."
+            )
     found = estimate_diameter(
         spec.image,
-        model.name,
+        spec.model,
         channels,
         level=spec.level,
         size_model=cached(model.size_model) if model.size_model else None,
-        percentiles=spec.percentiles,
+        view=View(
+            sight=Sight(mix=mix, smooth=spec.smooth, sharpen=spec.sharpen),
+            percentiles=spec.percentiles,
+            per=spec.normalize_per,
+            intensity=spec.intensity,
+            invert=spec.invert,
+        ),
         cellprob_threshold=spec.cellprob_threshold,
     )
     return spec.model_copy(update={"diameter": round(found.diameter, 1)})

@@ -1,5 +1,6 @@
 """The diameter of an image's objects is estimated from samples of it, at any scale."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 import tifffile
 
 from bigseg.core.planes import positions, resample
-from bigseg.diameter import CANDIDATES, candidate_boxes, draw_samples, estimate_diameter
+from bigseg.diameter import estimate_diameter
 from bigseg.errors import ImageError, WeightsError
 from bigseg.io.volume import Volume
 from bigseg.nets import weights
 from bigseg.nets.cellpose_unet import CellposeUNet
+from bigseg.sampling import CANDIDATES, View, candidate_boxes, draw_samples
+from bigseg.stages.normalize import Sight
 from tests.worlds import make_image
 
 SAMPLES = Path(__file__).resolve().parents[1] / "bigseg" / "samples"
@@ -100,7 +103,8 @@ def test_samples_are_where_something_is_to_be_seen(tmp_path: Path) -> None:
     image = np.zeros((30, 64, 64), np.uint8)
     image[12:18] = np.random.default_rng(0).integers(0, 255, (6, 64, 64))
     make_image(str(tmp_path / "image.zarr"), image, "zyx")
-    drawn = draw_samples(Volume.open(str(tmp_path / "image.zarr")), (0,), (0.0, 100.0))
+    everything = View(percentiles=(0.0, 100.0))
+    drawn = draw_samples(Volume.open(str(tmp_path / "image.zarr")), (0,), everything)
     assert len(drawn) == 8
     assert sum(each.any() for each in drawn) >= 3
 
@@ -108,8 +112,50 @@ def test_samples_are_where_something_is_to_be_seen(tmp_path: Path) -> None:
 def test_pixels_of_a_sample_are_as_high_as_wide(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (40, 80), np.uint8)
     make_image(str(tmp_path / "image.zarr"), image, "yx", (2.0, 1.0))
-    drawn = draw_samples(Volume.open(str(tmp_path / "image.zarr")), (0,), (1.0, 99.0))
+    drawn = draw_samples(Volume.open(str(tmp_path / "image.zarr")), (0,))
     assert [each.shape for each in drawn] == [(1, 80, 80)]
+
+
+def test_samples_are_shown_as_the_image_will_be(tmp_path: Path) -> None:
+    planes = np.zeros((2, 40, 40), np.uint8)
+    planes[0, :20], planes[1, :20] = 100, 10
+    make_image(str(tmp_path / "image.zarr"), planes, "zyx")
+    volume = Volume.open(str(tmp_path / "image.zarr"))
+
+    def tops(view: View) -> list[float]:
+        return sorted(float(each[0, :10].mean()) for each in draw_samples(volume, (0,), view))
+
+    assert tops(View(percentiles=(0, 100))) == pytest.approx([0.1, 1])
+    assert tops(View(percentiles=(0, 100), per="plane")) == pytest.approx([1, 1])
+    assert tops(View(intensity=(0, 200))) == pytest.approx([0.05, 0.5])
+    assert tops(View(intensity=(0, 200), invert=True)) == pytest.approx([0.5, 0.95])
+
+
+def test_samples_are_smoothed_and_mixed_as_the_image_will_be(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (2, 40, 40)).astype(np.uint8)
+    make_image(str(tmp_path / "image.zarr"), image, "cyx")
+    volume, plain = Volume.open(str(tmp_path / "image.zarr")), View(intensity=(0.0, 1.0))
+    (mixed,) = draw_samples(volume, (0, 1), replace(plain, sight=Sight(mix=True)))
+    np.testing.assert_allclose(mixed, image.mean(0, dtype=np.float32)[None])
+    (smooth,) = draw_samples(volume, (0,), replace(plain, sight=Sight(smooth=2)))
+    assert smooth.std() < image[0].std() / 2
+
+
+def nothing(tiles: np.ndarray) -> np.ndarray:
+    """A model that is sure of there being no object."""
+    maps = np.zeros((len(tiles), 3, *tiles.shape[2:]), np.float32)
+    maps[:, 2] = -100
+    return maps
+
+
+def test_models_are_averaged(tmp_path: Path) -> None:
+    image, _ = (sample(name)[100:356, 300:556] for name in ("nuclei2d", "nuclei2d_truth"))
+    make_image(str(tmp_path / "image.zarr"), image, "yx")
+    url = str(tmp_path / "image.zarr")
+    alone, twice = (estimate_diameter(url, name) for name in ("nuclei", "nuclei,nuclei"))
+    assert alone == twice
+    with pytest.raises(ImageError, match="No object"):
+        estimate_diameter(url, "nuclei,tests.test_diameter:nothing")
 
 
 def test_candidates_are_all_over_the_image_and_none_twice() -> None:
