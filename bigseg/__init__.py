@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bigseg.io.arrays import open_image, open_labels
+    from bigseg.merging import merge
     from bigseg.pipeline import Result, segment
     from bigseg.restoration import restore
     from bigseg.spec import SegmentSpec
@@ -18,6 +19,7 @@ __all__ = [
     "SegmentSpec",
     "__version__",
     "evaluate",
+    "merge",
     "open_image",
     "open_labels",
     "restore",
@@ -29,6 +31,7 @@ _HOMES = {
     "SegmentSpec": ("bigseg.spec", "SegmentSpec"),
     "__version__": ("bigseg.version", "VERSION"),
     "evaluate": ("bigseg.stages.evaluate", "evaluate"),
+    "merge": ("bigseg.merging", "merge"),
     "open_image": ("bigseg.io.arrays", "open_image"),
     "open_labels": ("bigseg.io.arrays", "open_labels"),
     "restore": ("bigseg.restoration", "restore"),

@@ -44,8 +44,10 @@ from bigseg.stages import (
 )
 from bigseg.steps import Step, graph_steps
 
-OVERLAPPING, TOUCHING = 0.5, 0.3
-"""Prior probability that two objects that meet are different; see `core.contact` for the latter."""
+
+TOUCHING = 0.5
+"""Repulsion between objects of one tile where tiles only touch: there, what a tile has parted is
+better evidence than what lies face to face. Where tiles overlap it has no use."""
 SAMPLE = 1000
 """Tiles asked whether they overlap others, at most."""
 
@@ -89,12 +91,16 @@ def plan_merge(spec: MergeSpec, run: str) -> MergePlan:
         largest=tuple(int(n) for n in (layout.high - layout.low).max(axis=0)[1:]),
         ndim=ndim,
     )
-    steps = _steps(spec, taken, found, positions, _beta(spec, layout))
+    steps = _steps(spec, taken, found, positions, _repulsion(spec, layout))
     return MergePlan(steps, columns, max(tile.itemsize for tile in found))
 
 
 def _steps(
-    spec: MergeSpec, taken: tiles.Spec, found: Sequence[Header], positions: Positions, beta: float
+    spec: MergeSpec,
+    taken: tiles.Spec,
+    found: Sequence[Header],
+    positions: Positions,
+    repulsion: float,
 ) -> list[Step]:
     scale, units = _voxels(spec, found[0])
     written = write_tiles.Spec(
@@ -111,7 +117,7 @@ def _steps(
         Step("tiles", "tiles", taken),
         Step("merge", "tile_edges", tile_edges.Spec(tiles=taken)),
         *graph_steps(
-            components.Spec(run=run, counts=counts, beta=beta),
+            components.Spec(run=run, counts=counts, beta=spec.beta, repulsion=repulsion),
             objects.Spec(
                 run=run, counts=counts, spacing=scale[3 - taken.ndim :], min_size=spec.min_size
             ),
@@ -257,12 +263,12 @@ def _check_places(layout: Layout, urls: NDArray[Any], allow_gaps: bool) -> None:
         )
 
 
-def _beta(spec: MergeSpec, layout: Layout) -> float:
-    if spec.beta is not None:
-        return spec.beta
+def _repulsion(spec: MergeSpec, layout: Layout) -> float:
+    if spec.repulsion is not None:
+        return spec.repulsion
     some = range(0, len(layout), max(len(layout) // SAMPLE, 1))
     overlap = any(len(layout.meeting(layout.box(number))) > 1 for number in some)
-    return OVERLAPPING if overlap else TOUCHING
+    return 0.0 if overlap else TOUCHING
 
 
 def _voxels(spec: MergeSpec, first: Header) -> tuple[tuple[float, float, float], dict[str, str]]:

@@ -43,9 +43,11 @@ class MergeSpec(BaseModel):
     """Of the voxel size; None: what the tiles say."""
     allow_gaps: bool = False
     """Leave voxels that no tile covers empty, rather than refuse."""
-    beta: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Prior probability that two objects that meet are different; None: 0.5 where tiles overlap,
-    0.3 where they only touch."""
+    beta: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Prior probability that two objects that meet are different; above 0.5 less is merged."""
+    repulsion: Annotated[float, Field(ge=0)] | None = None
+    """How strongly objects of one tile stay apart, in mean absolute costs; None: 0 where tiles
+    overlap, 0.5 where they only touch."""
     min_size: Voxels = 0
     """Smaller objects are dropped, voxels."""
     block: tuple[Annotated[int, Field(ge=16)], ...] | None = None
