@@ -44,7 +44,6 @@ from bigseg.stages import (
 )
 from bigseg.steps import Step, graph_steps
 
-
 TOUCHING = 0.5
 """Repulsion between objects of one tile where tiles only touch: there, what a tile has parted is
 better evidence than what lies face to face. Where tiles overlap it has no use."""

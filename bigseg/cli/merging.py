@@ -61,8 +61,8 @@ def merge(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="Where names have numbers, as 'tile_y{y}_x{x}.tif'; {} is any other text. They are "
-            "first voxels, or, with --overlap or --pitch, places in a grid.",
+            help="Where names have numbers, as 'tile_y{y}_x{x}.tif'; {} is any other text. They "
+            "are first voxels, or, with --overlap or --pitch, places in a grid.",
             rich_help_panel=PLACES,
         ),
     ] = None,
