@@ -6,8 +6,10 @@ from a numpy array to a numpy array. Times are the best of several calls after o
 extra memory is the peak of that first call beyond the loaded network. `difference` is the largest
 difference from the peer's float32 outputs on the same threads, in standard deviations of them.
 
-On a GPU, rows say TFLOP/s (of the network's arithmetic, without padding) and their share of what
-a large matrix product of the same precision reaches in the same process.
+Rows say TFLOP/s (of the network's arithmetic, without padding; on a CPU by processor time) and
+their share of what a large matrix product of the same precision reaches in the same process. The
+share bounds what could still be gained: no network is faster than its products. The size model
+has no row: it multiplies one vector per image, which the U-Net makes.
 """
 
 from __future__ import annotations
@@ -26,7 +28,14 @@ from typing import Any
 
 import numpy as np
 from arithmetic import arithmetic, product_peak
-from peer_networks import Call, cellpose3_network, cellpose4_network, cellpose_call
+from peer_networks import (
+    Call,
+    cellpose3_network,
+    cellpose4_network,
+    cellpose_call,
+    scellseg_call,
+    scellseg_network,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = ROOT / "bigseg" / "samples" / "nuclei2d.tif"
@@ -60,6 +69,8 @@ class Case:
     our_modes: tuple[Mode, ...]
     peer_modes: tuple[Mode, ...]
     """The first is the peer's default: ratios are to that."""
+    peer_call: Callable[[Any, str, str], Call] = cellpose_call
+    """Makes the peer's call of the peer's network."""
 
 
 def our_unet(*widths: int) -> Any:
@@ -76,6 +87,20 @@ def our_sam() -> Any:
     return CellposeSam()
 
 
+def our_scellseg() -> Any:
+    """Our Scellseg network, with all that the published one has."""
+    from bigseg.nets.scellseg import ScellsegNet
+
+    return ScellsegNet(outputs=3, gates=True, dense=True, hierarchical=True)
+
+
+def our_restorer() -> Any:
+    """Our restoring network."""
+    from bigseg.nets.cellpose_unet import CellposeUNet
+
+    return CellposeUNet((1, 32, 64, 128, 256), 1)
+
+
 HALF = Mode("bfloat16", channels_last=True)
 UNET_MODES = (Mode(), Mode("float32", channels_last=True), HALF)
 UNET: dict[str, Any] = {
@@ -90,6 +115,19 @@ UNET: dict[str, Any] = {
 CASES = {
     "unet": Case(ours=lambda: our_unet(2, 32, 64, 128, 256), **UNET),
     "unet-half": Case(ours=lambda: our_unet(2, 16, 32, 64, 128), **UNET),
+    "restore": Case(
+        ours=our_restorer,
+        **UNET | {"channels": 1, "our_modes": UNET_MODES[:2]},  # never bfloat16: grey levels
+    ),
+    "scellseg": Case(
+        ours=our_scellseg,
+        **UNET
+        | {
+            "peer": scellseg_network,
+            "environment": "scellseg",
+            "peer_call": scellseg_call,
+        },
+    ),
     "sam": Case(
         ours=our_sam,
         peer=cellpose4_network,
@@ -107,6 +145,11 @@ def peer_interpreter(name: str) -> Path:
     """Python of a peer's environment, which is made when it is missing."""
     from peers import CELLPOSE, CELLPOSE_3, ENVIRONMENT, ENVIRONMENT_3, peer_python
 
+    if name == "scellseg":
+        from scellseg_scores import NEEDED, assets
+
+        assets()
+        return peer_python(NEEDED, ENVIRONMENT_3)
     known = {"cellpose 3": (CELLPOSE_3, ENVIRONMENT_3), "cellpose 4": (CELLPOSE, ENVIRONMENT)}
     return peer_python(*known[name])
 
@@ -184,15 +227,14 @@ def take(case: Case, side: str, mode: Mode, folder: Path, repeats: int) -> None:
         net = case.peer(state)
     del state
     net.eval()
-    flops = arithmetic(net, tiles[:1]) if device == "cuda" and side == "ours" else 0.0
+    flops = arithmetic(case.ours, tiles[:1].shape) if side == "ours" else 0.0
     if side == "ours":
         call = our_call(net, mode, device)
     else:
-        call = cellpose_call(net, mode.precision, device)
+        call = case.peer_call(net, mode.precision, device)
     batch = 32 if device == "cuda" else len(tiles)
-    took = measure(call, tiles, batch, repeats, device) | {"flops": flops}
-    if device == "cuda":
-        took["product"] = product_peak(mode.precision)
+    took: dict[str, Any] = measure(call, tiles, batch, repeats, device) | {"flops": flops}
+    took |= {"product": product_peak(mode.precision, device), "device": device}
     np.save(folder / "outputs.npy", call(tiles[:1]))
     (folder / "took.json").write_text(json.dumps(took))
 
@@ -235,11 +277,9 @@ def rows(name: str, folder: Path, args: Any, threads: int) -> list[str]:
         cells += [f"{took['cpu']:.3f}", f"{took['extra'] / 1e6:.0f}", f"{took['peak'] / 1e6:.0f}"]
         cells += [f"{usual['wall'] / took['wall']:.2f}×", f"{usual['cpu'] / took['cpu']:.2f}×"]
         cells += [f"{usual['extra'] / took['extra']:.2f}×", f"{difference:.1e}"]
-        if "product" in took:
-            speed = flops / took["wall"]
-            cells += [f"{speed / 1e12:.1f}", f"{100 * speed / took['product']:.0f} %"]
-        else:
-            cells += ["", ""]
+        seconds = took["wall"] if took["device"] == "cuda" else took["cpu"] / threads
+        speed = flops / seconds
+        cells += [f"{speed / 1e12:.3g}", f"{100 * speed / took['product']:.0f} %"]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
@@ -253,6 +293,7 @@ def main() -> None:
         "example: nice python benchmarks/networks.py --network unet --repeats 5",
     )
     parser.add_argument("--network", choices=CASES, help="only this one")
+    parser.add_argument("--threads", type=int, nargs="*", help="instead of one, and all")
     parser.add_argument("--repeats", type=int, default=3, help="calls, of which the best counts")
     parser.add_argument("--tiles", type=int, help="tiles per call instead of the network's own")
     parser.add_argument("--side", choices=["ours", "peer"], help=argparse.SUPPRESS)
@@ -272,7 +313,7 @@ def main() -> None:
     for name in [args.network] if args.network else CASES:
         with tempfile.TemporaryDirectory() as folder:
             make_inputs(CASES[name], Path(folder), args.tiles or default_tiles(CASES[name]))
-            for threads in sorted({1, every}):
+            for threads in args.threads or sorted({1, every}):
                 print("\n".join(rows(name, Path(folder), args, threads)), flush=True)
 
 

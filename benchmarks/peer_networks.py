@@ -1,6 +1,7 @@
 """The networks of other packages, as those packages make and call them, for `networks.py`.
 
-Each function runs in the environment of its package, which `peers.py` makes.
+Each function runs in the environment of its package, which `peers.py` makes. Scellseg is not
+installed: it runs from its unpacked source, which `scellseg_scores.py` fetches.
 """
 
 from __future__ import annotations
@@ -33,6 +34,24 @@ def cellpose4_network(state: Any) -> Any:
     net = CPSAM(nout=state["W2"].shape[1])
     net.load_state_dict(state, strict=True)
     return net
+
+
+def scellseg_network(state: Any) -> Any:
+    """Network of Scellseg 0.1.8, as its `sCellSeg` makes it."""
+    from peer_scellseg import package
+    from peers import SCELLSEG
+
+    found = package(SCELLSEG, "models").sCellSeg(model_type="scellseg", net_avg=False)
+    lacking = found.net.load_state_dict(state, strict=False).missing_keys
+    if lacking:
+        raise ValueError(f"Scellseg's network needs {lacking[0]}, which ours has not.")
+    found.eval = found.net.eval
+    return found
+
+
+def scellseg_call(net: Any, precision: str, device: str) -> Call:
+    """What Scellseg's `_run_nets` calls for each batch; it keeps gradients, too."""
+    return lambda tiles: net.network(tiles)[0]
 
 
 def cellpose_call(net: Any, precision: str, device: str) -> Call:

@@ -18,6 +18,8 @@ from pathlib import Path
 ENVIRONMENT = Path(__file__).resolve().parent.parent / "bench-env"
 CELLPOSE = ("cellpose==4.2.1.1", "torch==2.13.0")
 ENVIRONMENT_3 = ENVIRONMENT / "cellpose3"
+SCELLSEG = ENVIRONMENT / "scellseg" / "scellseg-0.1.8"
+"""Unpacked source of Scellseg, which runs in the environment of Cellpose 3."""
 CELLPOSE_3 = (
     "cellpose==3.1.1.3",
     "torch==2.13.0",
