@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -57,11 +58,15 @@ def continue_run(
 
     Blocks that are done are not computed again. Settings are those it was started with.
     """
-    from bigseg import files, pipeline, restoration
+    from bigseg import files, merging, pipeline, restoration
     from bigseg.run.folder import open_run
 
-    restoring = restoration.is_restoration(open_run(files.absolute(run)))
-    resume = restoration.resume if restoring else pipeline.resume
+    found = open_run(files.absolute(run))
+    resume: Callable[..., Any] = pipeline.resume
+    if restoration.is_restoration(found):
+        resume = restoration.resume
+    elif merging.is_merging(found):
+        resume = merging.resume
     with follow(quiet=quiet, as_json=as_json) as listener:
         result = resume(run, cluster=cluster, workers=workers, listener=listener)
     say(asdict(result), result.text(), quiet=quiet, as_json=as_json)
