@@ -169,12 +169,13 @@ def weighed_edges(spec: Spec, offsets: NDArray[np.int64], edges: int) -> tuple[N
         last = first + len(table["u"])
         for side, name in ((u, "u"), (v, "v")):
             side[first:last] = offsets[table[f"{name}_block"]] + table[name].astype(np.int64) - 1
-        costs[first:last] = _costs(spec, table)
+        costs[first:last] = weigh(spec, table)
         first = last
     return u, v, costs
 
 
-def _costs(spec: Spec, table: dict[str, NDArray[Any]]) -> Costs:
+def weigh(spec: Spec, table: dict[str, NDArray[Any]]) -> Costs:
+    """What cutting each edge of a table costs."""
     if not len(table["u"]):
         return np.zeros(0)
     edges = Edges(*(table[name] for name in ("u", "v", "n_u", "n_v", "n_uv")))
