@@ -1,5 +1,6 @@
 """Objects of planes become objects of a volume, however the planes are cut."""
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,29 +13,27 @@ from bigseg.core.instances import compact
 from bigseg.core.objects import measure_objects
 from bigseg.errors import SpecError
 from bigseg.grid import Index
-from bigseg.io.create import publish
 from bigseg.io.tables import read_table, write_table
 from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import Run, make_steps
+from bigseg.slices_plan import Stacking, slice_steps
 from bigseg.stages import (
     components,
     graph,
     links,
-    objects,
     opinions,
+    publish,
     slices,
-    solve,
     stack,
-    volumes,
     write,
-    write_slices,
 )
 from tests.worlds import ball, balls, make_image, read_labels, same_partition
 
 
 @pytest.fixture(autouse=True)
 def _known_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(components, "_costs", lambda spec, table: table["cost"])
+    for name in ("weigh", "_costs"):
+        monkeypatch.setattr(components, name, lambda spec, table: table["cost"], raising=False)
 
 
 def by_plane(truth: np.ndarray) -> np.ndarray:
@@ -74,65 +73,33 @@ def store_planes(run: str, flat: np.ndarray, block: Index) -> opinions.Opinions:
     return spec
 
 
-def plan_slices(
-    folder: str, flat: np.ndarray, block: Index, gap: int = 1, extent: int = 1, beta: float = 0.5
-) -> Run:
+def plan_slices(folder: str, flat: np.ndarray, block: Index, how: Stacking) -> Run:
     """Steps from objects of planes to a label image."""
-    image = make_image(f"{folder}/image.zarr", np.zeros(flat.shape, np.uint8), "tzyx").image
-    spec = store_planes(f"{folder}/run.bigseg", flat, block[1:])
-    base = {"flat": spec, "depth": block[0], "gap": gap}
-    stacked = stack.Spec(**base)
-    counts = stacked.slabs.counts
-    judged = objects.Spec(run=stacked.run, counts=counts, spacing=(1.0,) * 3)
+    url = f"{folder}/run.bigseg"
+    volume = make_image(
+        f"{folder}/image.zarr", np.zeros(flat.shape, np.uint8), "tzyx", (1.0, 2.0, 1.0, 1.0)
+    )
+    spec = store_planes(url, flat, block[1:])
     written = write.Spec(
-        run=stacked.run,
-        image=image.url,
-        level=0,
-        target=f"{folder}/labels.zarr",
-        opinions=opinions.Opinions(
-            run=stacked.run,
-            shape=flat.shape,
-            block=stacked.block,
-            halo=(0,) * 4,
-            band=(0,) * 4,
-            ndim=3,
-        ),
+        run=url, image=volume.image.url, level=0, target=f"{folder}/labels.zarr", opinions=spec
     )
-    steps = make_steps(
-        [
-            ("stack", "stack", stacked),
-            ("links", "links", links.Spec(**base, beta=beta)),
-            ("components", "components", components.Spec(run=stacked.run, counts=counts)),
-            ("solve", "solve", solve.Spec(run=stacked.run, packs=1)),
-            ("volumes", "volumes", volumes.Spec(**base, judged=judged, min_z_extent=extent)),
-            (
-                "write",
-                "write_slices",
-                write_slices.Spec(**base, written=written, spacing=(2.0, 1.0, 1.0)),
-            ),
-        ]
-    )
-    run = Run(f"{folder}/run.bigseg", "test", {}, steps)
+    steps, _ = slice_steps(spec, volume, written, replace(how, depth=block[0]))
+    run = Run(url, "test", {}, make_steps([(s.name, s.stage, s.spec) for s in steps]))
     run.save()
     return run
 
 
-def stack_up(folder: str, flat: np.ndarray, block: Index = (64, 64, 64), **settings: float) -> dict:
+def stack_up(folder: str, flat: np.ndarray, block: Index = (64, 64, 64), **how: float) -> dict:
     """Labels of the volume that planes (t, z, y, x) make, and their table."""
-    run = plan_slices(folder, flat, block, **settings)
-    run_steps(run, serial, 1)
-    written = run.step("write").spec.written
-    publish(write.label_image(written), {})
-    return {
-        "labels": read_labels(written.target),
-        "table": read_table(objects.table_url(written.run)),
-    }
+    run_steps(plan_slices(folder, flat, block, Stacking(**how)), serial, 1)
+    target = f"{folder}/labels.zarr"
+    return {"labels": read_labels(target), "table": read_table(publish.table_url(target))}
 
 
-def stacked(flat: np.ndarray, block: Index = (64, 64, 64), **settings: float) -> np.ndarray:
+def stacked(flat: np.ndarray, block: Index = (64, 64, 64), **how: float) -> np.ndarray:
     """Labels of the volume that planes (t, z, y, x) make."""
     with TemporaryDirectory() as folder:
-        return np.asarray(stack_up(folder, flat, block, **settings)["labels"])
+        return np.asarray(stack_up(folder, flat, block, **how)["labels"])
 
 
 def rods(planes: int = 9) -> np.ndarray:
@@ -158,11 +125,11 @@ def test_objects_are_the_same_whatever_the_blocks(block: Index, gap: int, seed: 
     np.testing.assert_array_equal(stacked(flat, gap=gap), stacked(flat, block, gap=gap))
 
 
-@pytest.mark.parametrize("block", [(64, 64, 64), (3, 19, 22)])
+@pytest.mark.parametrize("block", [(64, 64, 64), (5, 15, 32)])
 def test_balls_come_back(block: Index) -> None:
-    truth = np.zeros((1, 20, 40, 40), np.uint32)
-    truth[0][ball((20, 40, 40), (9, 12, 12), 8)] = 1
-    truth[0][ball((20, 40, 40), (10, 27, 27), 7)] = 2
+    truth = np.zeros((1, 12, 30, 30), np.uint32)
+    truth[0][ball((12, 30, 30), (5, 9, 9), 5)] = 1
+    truth[0][ball((12, 30, 30), (6, 20, 20), 5)] = 2
     assert same_partition(stacked(by_plane(truth), block), truth)
 
 
@@ -186,7 +153,7 @@ def test_an_object_that_one_plane_splits_is_one() -> None:
 def test_planes_without_background_lose_nothing() -> None:
     world = np.ones((1, 5, 12, 12), np.uint32)
     world[..., 6:] = 2
-    assert same_partition(stacked(by_plane(world), (3, 5, 7)), world)
+    assert same_partition(stacked(by_plane(world), (3, 7, 12)), world)
 
 
 def test_a_missing_plane_is_filled() -> None:
@@ -195,7 +162,7 @@ def test_a_missing_plane_is_filled() -> None:
         world[0, z][ball((24, 24), (11, 12), radius)] = 1
     missing = world.copy()
     missing[0, 4] = 0
-    assert same_partition(stacked(by_plane(missing), (3, 10, 10)), world)
+    assert same_partition(stacked(by_plane(missing), (4, 13, 24)), world)
 
 
 def test_gaps_longer_than_asked_for_part_objects(tmp_path: Path) -> None:
@@ -215,7 +182,7 @@ def test_gaps_longer_than_asked_for_part_objects(tmp_path: Path) -> None:
 def test_objects_of_few_planes_are_dropped(tmp_path: Path) -> None:
     world = rods()
     world[0, 3:][world[0, 3:] == 1] = 0
-    found = stack_up(str(tmp_path), by_plane(world), extent=4)
+    found = stack_up(str(tmp_path), by_plane(world), min_z_extent=4)
     np.testing.assert_array_equal(found["labels"], np.where(world == 2, 1, 0))
     np.testing.assert_array_equal(found["table"]["id"], [1])
 
