@@ -1,7 +1,7 @@
 """Flows to objects: ours against Cellpose 4.2's own `compute_masks`, in one run.
 
-Synthetic cells (Voronoi cells of jittered seeds with warped borders), their flows with smooth
-noise, and the same float32 flows and logits for both. Each side runs in a process of its own, on
+Synthetic cells (Voronoi cells of jittered seeds with warped borders), their flows (with --noise,
+smooth noise), and the same float32 flows and logits for both. Each side runs in a process of its own, on
 one thread, after a warm-up on a corner, and does everything from flows to final objects: follow,
 group, flow-error quality control, fill holes, minimum size. Cellpose has no quality control in
 3D; ours is listed with and without it. Extra memory is the peak of the call beyond its inputs.
@@ -25,8 +25,8 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 CASES = {"2d-2048": ((2048, 2048), 47), "3d-128": ((128,) * 3, 4), "3d-256": ((256,) * 3, 9)}
 FLOW_THRESHOLD, MIN_SIZE = 0.4, 15
-NOISE = 0.05
-"""Amplitude of the flows' noise, of 1: clean. From 0.1 on both sides make some false splinters."""
+NOISE = 0.0
+"""Amplitude of the flows' noise, of 1. From 0.05 on one side or the other makes a false splinter."""
 
 
 def cells(shape: tuple[int, ...], per_axis: int, random: np.random.Generator) -> Any:
@@ -49,7 +49,7 @@ def cells(shape: tuple[int, ...], per_axis: int, random: np.random.Generator) ->
     return labels.reshape(shape)
 
 
-def outputs(labels: Any, random: np.random.Generator) -> tuple[Any, Any]:
+def outputs(labels: Any, random: np.random.Generator, amplitude: float) -> tuple[Any, Any]:
     """Flows and logits as a good network would give them; in 3D the mean of three planes'."""
     from scipy.ndimage import gaussian_filter
 
@@ -67,7 +67,7 @@ def outputs(labels: Any, random: np.random.Generator) -> tuple[Any, Any]:
                     flows[(axis, *plane)] += flow / 2
     for flow in flows:
         noise = gaussian_filter(random.standard_normal(labels.shape, np.float32), 2)
-        flow += np.float32(NOISE / noise.std()) * noise
+        flow += np.float32(amplitude / noise.std()) * noise
     logits = np.where(labels > 0, 6, -6) + random.normal(0, 0.5, labels.shape)
     return flows, logits.astype(np.float32)
 
@@ -121,7 +121,7 @@ def peer(flows: Any, logits: Any) -> Any:
 SIDES = {"ours": ours, "unjudged": lambda f, p: ours(f, p, judge=False), "peer": peer}
 
 
-def compare(name: str, folder: Path) -> list[str]:
+def compare(name: str, folder: Path, amplitude: float) -> list[str]:
     """Rows of the table for one case."""
     from peers import peer_environment, peer_python
 
@@ -131,7 +131,7 @@ def compare(name: str, folder: Path) -> list[str]:
     shape, per_axis = CASES[name]
     random = np.random.default_rng(1)
     labels = cells(shape, per_axis, random)
-    for kind, data in zip(("flows", "logits"), outputs(labels, random), strict=True):
+    for kind, data in zip(("flows", "logits"), outputs(labels, random, amplitude), strict=True):
         np.save(folder / f"{kind}.npy", data)
     sides = ["ours", "peer"] if len(shape) == 2 else ["ours", "unjudged", "peer"]
     for side in sides:
@@ -167,6 +167,7 @@ def main() -> None:
     )
     parser.add_argument("--large", action="store_true", help="also 256³: 3 minutes, 2 GB of memory")
     parser.add_argument("--case", choices=CASES, help="only this one")
+    parser.add_argument("--noise", type=float, default=NOISE, help="amplitude, of 1")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -182,7 +183,7 @@ def main() -> None:
     names = list(CASES) if args.large else list(CASES)[:2]
     for name in [args.case] if args.case else names:
         with tempfile.TemporaryDirectory() as folder:
-            print("\n".join(compare(name, Path(folder))), flush=True)
+            print("\n".join(compare(name, Path(folder), args.noise)), flush=True)
 
 
 if __name__ == "__main__":
