@@ -1,8 +1,8 @@
 """Flows to objects: ours against Cellpose 4.2's own `compute_masks`, in one run.
 
-Synthetic cells (Voronoi cells of jittered seeds with warped borders), their flows (with --noise,
-smooth noise), and the same float32 flows and logits for both. Each side runs in a process of its own, on
-one thread, after a warm-up on a corner, and does everything from flows to final objects: follow,
+Synthetic cells (Voronoi cells of jittered seeds with warped borders), their flows, with noise where
+asked for, and the same float32 flows and logits for both. Each side runs in a process of its own,
+on one thread, after a warm-up on a corner, and does everything from flows to final objects: follow,
 group, flow-error quality control, fill holes, minimum size. Cellpose has no quality control in
 3D; ours is listed with and without it. Extra memory is the peak of the call beyond its inputs.
 """
@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 CASES = {"2d-2048": ((2048, 2048), 47), "3d-128": ((128,) * 3, 4), "3d-256": ((256,) * 3, 9)}
 FLOW_THRESHOLD, MIN_SIZE = 0.4, 15
 NOISE = 0.0
-"""Amplitude of the flows' noise, of 1. From 0.05 on one side or the other makes a false splinter."""
+"""Amplitude of the flows' noise, of 1. From 0.05 on one side or the other makes false splinters."""
 
 
 def cells(shape: tuple[int, ...], per_axis: int, random: np.random.Generator) -> Any:
