@@ -20,10 +20,12 @@ from bigseg.core.evidence import Costs, edge_costs
 from bigseg.core.overlap import Edges
 from bigseg.core.presolve import presolve
 from bigseg.core.problem import Nodes, Problem
+from bigseg.errors import BigsegError
 from bigseg.grid import Block, Grid, Index
 from bigseg.io.scratch import scratch
-from bigseg.io.tables import Columns, read_table, read_tables, write_table
-from bigseg.stages.graph import block_ids, edges_url, read_offsets, write_nodes_array
+from bigseg.io.tables import Columns, read_table, write_table
+from bigseg.stages.checked import checked_edges, checked_offsets
+from bigseg.stages.graph import write_nodes_array
 from bigseg.types import Facts, StageSpec
 
 
@@ -53,8 +55,20 @@ def roots_url(run: str) -> str:
 
 
 def read_roots(run: str, nodes: int) -> Nodes:
-    """First node that each node is surely together with."""
-    return np.asarray(scratch(roots_url(run))[:nodes], np.int32)
+    """First node that each node is surely together with.
+
+    Raises
+    ------
+    BigsegError
+        The array is of another number of nodes.
+    """
+    stored = scratch(roots_url(run))
+    if stored.shape != (max(nodes, 1),):
+        raise BigsegError(
+            f"{roots_url(run)} knows {stored.shape[0]} objects of blocks, but there are {nodes}; "
+            "it is of another run: merge again."
+        )
+    return np.asarray(stored[:nodes], np.int32)
 
 
 def pack_url(run: str, pack: int, what: str) -> str:
@@ -115,7 +129,7 @@ def read(spec: Spec, block: Block) -> None:
 
 def block(spec: Spec, block: Block, data: None) -> Facts:
     """Weigh all edges, join what needs no solver, and share out the rest."""
-    offsets, edges = read_offsets(spec.run, spec.counts)
+    offsets, edges = checked_offsets(spec.run, spec.counts)
     nodes = int(offsets[-1])
     u, v, costs = weighed_edges(spec, offsets, edges)
     blocks = np.arange(len(offsets) - 1, dtype=np.int32) if spec.repulsion else None
@@ -136,7 +150,7 @@ def block(spec: Spec, block: Block, data: None) -> Facts:
         write_pack(spec.run, pack, problem.part(first, last), offsets)
     return {
         "nodes": nodes,
-        "edges": edges,
+        "edges": int(edges.sum()),
         "conflicts": conflicts,
         "components": len(problem),
         "undecided_nodes": len(problem.nodes),
@@ -160,12 +174,14 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     return facts[0]
 
 
-def weighed_edges(spec: Spec, offsets: NDArray[np.int64], edges: int) -> tuple[Nodes, Nodes, Costs]:
+def weighed_edges(
+    spec: Spec, offsets: NDArray[np.int64], edges: NDArray[np.int64]
+) -> tuple[Nodes, Nodes, Costs]:
     """All edges between numbered nodes, and what cutting each costs; tables are read in a row."""
-    u, v = np.empty(edges, np.int32), np.empty(edges, np.int32)
-    costs = np.empty(edges, np.float64)
+    u, v = (np.empty(edges.sum(), np.int32) for _ in range(2))
+    costs = np.empty(edges.sum(), np.float64)
     first = 0
-    for table in read_tables(edges_url(spec.run, block) for block in block_ids(spec.counts)):
+    for table in checked_edges(spec.run, spec.counts, offsets, edges):
         last = first + len(table["u"])
         for side, name in ((u, "u"), (v, "v")):
             side[first:last] = offsets[table[f"{name}_block"]] + table[name].astype(np.int64) - 1

@@ -14,14 +14,9 @@ from bigseg.core.objects import combine
 from bigseg.core.relabel import final_ids
 from bigseg.grid import Block, Grid, Index
 from bigseg.io.tables import write_table
+from bigseg.stages.checked import checked_nodes, checked_offsets
 from bigseg.stages.components import read_roots
-from bigseg.stages.graph import (
-    ids_url,
-    read_nodes,
-    read_offsets,
-    total_url,
-    write_nodes_array,
-)
+from bigseg.stages.graph import ids_url, total_url, write_nodes_array
 from bigseg.stages.solve import read_solutions
 from bigseg.types import Facts, StageSpec
 
@@ -70,7 +65,7 @@ def read(spec: Spec, block: Block) -> None:
 
 def block(spec: Spec, block: Block, data: None) -> Facts:
     """Give final ids and write the object table."""
-    offsets, _ = read_offsets(spec.run, spec.counts)
+    offsets, _ = checked_offsets(spec.run, spec.counts)
     nodes = int(offsets[-1])
     undecided, leader = read_solutions(spec.run, spec.packs)
     roots = read_roots(spec.run, nodes)
@@ -78,10 +73,10 @@ def block(spec: Spec, block: Block, data: None) -> Facts:
     roots = roots[roots]
     component = np.cumsum(roots == np.arange(nodes), dtype=np.int64)[roots] - 1
     del roots
-    judged = _judge(spec, component, nodes)
+    judged = _judge(spec, component, offsets)
     ids = final_ids(component, judged.own > 0, judged.keep[component])
     write_nodes_array(ids_url(spec.run), ids)
-    table = combine(read_nodes(spec.run, spec.counts), ids, spacing=spec.spacing)
+    table = combine(checked_nodes(spec.run, spec.counts, offsets), ids, spacing=spec.spacing)
     rows = ids[ids > 0].astype(np.int64) - 1
     table["flow_error"] = np.full(len(table["id"]), np.nan)
     table["flow_error"][rows] = judged.error[component[ids > 0]]
@@ -113,18 +108,17 @@ class Judgement:
     """(components,) class of most voxels; all 0 where the model knows no classes."""
 
 
-def _judge(spec: Spec, component: NDArray[np.int64], nodes: int) -> Judgement:
+def _judge(spec: Spec, component: NDArray[np.int64], offsets: NDArray[np.int64]) -> Judgement:
     """Decide what is kept: once for the whole object, so that no block keeps a part of it."""
     count = int(component.max(initial=-1)) + 1
-    own = np.zeros(nodes, np.int64)
+    own = np.zeros(offsets[-1], np.int64)
     voxels, seen = np.zeros(count, np.int64), np.zeros(count, np.int64)
     error = np.zeros(count)
     votes = np.zeros((count, max(spec.classes, 1)), np.int64)
     names = [f"class_{number}" for number in range(spec.classes)]
     first = 0
-    for table in read_nodes(
-        spec.run, spec.counts, ["voxels", "voxels_total", "flow_error", *names]
-    ):
+    wanted = ["voxels", "voxels_total", "flow_error", *names]
+    for table in checked_nodes(spec.run, spec.counts, offsets, wanted):
         last = first + len(table["voxels"])
         own[first:last] = table["voxels"]
         whole = ~np.isnan(table["flow_error"])
