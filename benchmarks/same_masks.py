@@ -378,7 +378,7 @@ def through_the_program(case: Case, labels: list[Array]) -> bool:
 
 
 def with_parity(case: Case) -> list[Array]:
-    """Objects of `bigseg segment --parity`, eight bits and usual precision included."""
+    """Objects of `bigseg segment --parity`."""
     found = []
     for number, (image, _) in enumerate(case.images):
         url = f"{case.folder / case.name}-{number}.zarr"
