@@ -254,7 +254,8 @@ def run(name: str, side: str, mode: Mode, folder: Path, args: Any, threads: int)
     modes = case.our_modes if side == "ours" else case.peer_modes
     chosen = ["--side", side, "--network", name, "--mode", str(modes.index(mode))]
     where = ["--folder", str(folder), "--repeats", str(args.repeats)]
-    subprocess.run([str(python), __file__, *chosen, *where], check=True, env=environment)
+    command = [str(python), __file__, *chosen, *where]
+    subprocess.run(command, check=True, env=environment, stdout=sys.stderr)  # peers talk
     return json.loads((folder / "took.json").read_text()) | {
         "outputs": np.load(folder / "outputs.npy"),
         "label": f"{side if side == 'ours' else case.environment}, {mode}",
