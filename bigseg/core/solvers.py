@@ -39,6 +39,9 @@ _NATIVE = {
 }
 """Solvers that the library itself shares out over components."""
 
+_HOPELESS = 50_000
+"""Edges of a component beyond which no integer program is set up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Solution:
@@ -84,7 +87,8 @@ def solve_components(
         strongest edges; ``greedy-fixation`` decides on repulsion too, strongest first;
         ``mutex-watershed`` (Wolf et al., 2018) does, without adding up; ``fusion-moves`` (Beier
         et al., 2015) continues from Kernighan-Lin with random proposals of fixed seeds; ``exact``
-        asks HiGHS wherever Kernighan-Lin is not proven best.
+        asks HiGHS wherever Kernighan-Lin is not proven best and HiGHS has a chance, up to 50,000
+        edges.
     exact_edges
         Components of at most so many edges are solved exactly whatever the solver.
     seconds
@@ -106,7 +110,7 @@ def solve_components(
     label = mended(problem, _heuristic(problem, solver, threads))
     energy = energies(problem, label)
     edges = np.diff(problem.edge_start)
-    wanted = (edges <= exact_edges) | (solver == "exact")
+    wanted = (edges <= exact_edges) | ((solver == "exact") & (edges <= _HOPELESS))
     bound = lower_bounds(problem) if certify or wanted.any() else cut_repulsive(problem)
     enough = TOLERANCE * problem.total(np.abs(problem.costs))
     exact = wanted & (energy - bound > enough)

@@ -5,6 +5,8 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from bioimage_cpp.graph import UndirectedGraph
+from bioimage_cpp.graph.multicut import KernighanLinMulticut, MulticutObjective
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -132,6 +134,16 @@ def test_solvers_that_look_longer_find_less_energy() -> None:
     found = [energy(uv, costs, solve(n, uv, costs, solver=name)) for name in names]
     assert found == sorted(found)
     assert found[0] < energy(uv, costs, np.arange(n))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_settled_beforehand_costs_no_energy(seed) -> None:
+    n, u, v, costs = tiles(seed)
+    native = UndirectedGraph.from_unique_edges(n, np.stack([u, v], axis=1).astype(np.uint64))
+    flat = np.asarray(KernighanLinMulticut().optimize(MulticutObjective(native, costs)))
+    uv = np.stack([u, v], axis=1)
+    ours = energy(uv, costs, solve(n, uv, costs))
+    assert ours <= energy(uv, costs, flat) + 1e-5 * np.abs(costs).sum()
 
 
 def test_a_component_is_reduced_until_it_fits() -> None:
