@@ -30,7 +30,7 @@ from bigseg.io.tile_positions import (
     read_positions,
     shifted,
 )
-from bigseg.io.tiles import FIELD, Header, expand, headers
+from bigseg.io.tiles import FIELD, Header, expand, headers, natural
 from bigseg.io.volume import Volume
 from bigseg.merge_spec import MergeSpec
 from bigseg.stages import (
@@ -75,6 +75,8 @@ def plan_merge(spec: MergeSpec, run: str) -> MergePlan:
     urls = expand(spec.tiles) if spec.tiles else list(table)
     if not urls:
         raise NotFound("There is nothing to merge; name tiles, or a table with --positions.")
+    if spec.grid:  # shells sort t10 before t2
+        urls = sorted(urls, key=natural)
     _check_output(spec.target, urls)
     found = headers(urls, spec.axes)
     ndim = _ndim(found)

@@ -70,7 +70,7 @@ def merge(
         str | None,
         typer.Option(
             metavar="ROWS,COLUMNS",
-            help="Or z,y,x: tiles are given row by row.",
+            help="Or z,y,x: tiles lie row by row, in the order of the numbers in their names.",
             rich_help_panel=PLACES,
         ),
     ] = None,

@@ -120,7 +120,7 @@ def from_names(pattern: str, urls: Sequence[str]) -> list[Place]:
         )
     if len({f for f in fields if f}) < len([f for f in fields if f]):
         raise SpecError(f"The pattern '{pattern}' has a field twice; write {{}} for one of them.")
-    wanted = re.compile("(?:^|/)" + _expression(pattern) + "/?$")
+    wanted = re.compile("(?:^|/)" + _expression(pattern.rpartition("://")[2]) + "/?$")
     places = []
     for url in urls:
         match = wanted.search(url)
