@@ -15,7 +15,8 @@ begin at the k-th offset.
 | `packs/PACK-nodes.parquet`, `-edges.parquet` | what is left to solve, in packs |
 | `solutions/PACK.parquet`, `certificates/PACK.parquet` | how it was solved: `stages.solve` |
 | `ids` | final id of each node: `stages.objects` |
-| `total.parquet` | number of final ids |
+| `total.parquet` | largest final id |
+| `corrections` | what was corrected by hand: `stages.divisions`, `correction_journal` |
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ MADE_BY = {
     "label": ("opinions", "nodes"),
     "merge": ("edges", "offsets.parquet"),
     "components": ("roots", "packs"),
-    "objects": ("ids", "total.parquet"),
+    "objects": ("ids", "total.parquet", "corrections"),
 }
 """What goes when a step is to be done anew."""
 CHUNK = 1 << 18
@@ -75,7 +76,7 @@ def ids_url(run: str) -> str:
 
 
 def total_url(run: str) -> str:
-    """Where the number of final ids is; a block that writes ids needs no more of the table."""
+    """Where the largest final id is; a block that writes ids needs no more of the table."""
     return files.join(run, "graph", "total.parquet")
 
 

@@ -18,8 +18,8 @@ from bigseg.io.ome import Image, describe
 from bigseg.io.plan import plan_labels
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
-from bigseg.stages import graph
-from bigseg.stages.opinions import Opinions, read_opinion
+from bigseg.stages import divisions, graph
+from bigseg.stages.opinions import Opinions
 from bigseg.types import Facts, StageSpec
 
 
@@ -57,8 +57,8 @@ def prepare(spec: Spec) -> None:
 
 def read(spec: Spec, block: Block) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
     """Local labels of the block's own voxels, (z, y, x), and the final id of each."""
-    labels = read_opinion(spec.opinions, block, block.write)
-    return labels, graph.read_ids(spec.run, spec.grid.number(block.index))
+    labels = divisions.read_labels(spec.opinions, block)
+    return labels, divisions.read_ids(spec.run, block.id, spec.grid.number(block.index))
 
 
 def block(spec: Spec, block: Block, data: tuple[NDArray[np.uint32], NDArray[np.uint64]]) -> Facts:

@@ -1,0 +1,188 @@
+"""Write down what a correction changes, then change it: after a crash the rest is done.
+
+Each correction has a folder, `RUN/graph/corrections/0001/` and so on. It holds all that is going to
+be written; `plan.json` comes last, and with it the correction is decided. Applying it twice does
+what applying it once does, so whatever was interrupted is applied again. `done.json` ends it.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from bigseg import files
+from bigseg.core.objects import Table
+from bigseg.core.pyramid import shrunk
+from bigseg.correction_plan import Change
+from bigseg.correction_spec import Corrections
+from bigseg.correction_state import State, bounds
+from bigseg.grid import Box, Grid
+from bigseg.io.scratch import scratch
+from bigseg.io.table_rows import replace_rows
+from bigseg.io.tables import read_table, write_table
+from bigseg.run.ledger import Ledger
+from bigseg.spec import parse_as
+from bigseg.stages import divisions, graph, objects, publish, pyramid, report, write
+from bigseg.version import VERSION
+
+THREADS = 4
+"""Blocks that are written at the same time."""
+PLAN, DONE = "plan.json", "done.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A correction that was decided."""
+
+    url: str
+    plan: dict[str, Any]
+
+    @property
+    def corrections(self) -> Corrections:
+        return parse_as(Corrections, self.plan["corrections"])
+
+    def table(self, name: str) -> Table:
+        """One of the tables that are going to be written."""
+        return read_table(files.join(self.url, f"{name}.parquet"))
+
+
+def write_entry(state: State, corrections: Corrections, change: Change) -> Entry:
+    """Store what a correction changes, as its own folder; nothing of the run changes yet."""
+    parent = divisions.corrections_url(state.url)
+    numbers = _numbers(state.url)
+    url = files.join(parent, f"{(numbers[-1] if numbers else 0) + 1:04d}")
+    files.remove(url)  # what was not decided
+    parts, moved = change.parts, change.id != change.parts.id
+    node = state.offsets[parts.block] + parts.local - 1
+    moved &= node < state.offsets[parts.block + 1]  # pieces have their ids in their own tables
+    _put(url, "nodes", {"node": node[moved], "id": change.id[moved].astype(np.uint64)})
+    _put(url, "objects", change.rows)
+    divided = []
+    for number, rows in change.divided.rows.items():
+        divided.append(state.block(number).id)
+        _put(url, f"{divided[-1]}-nodes", rows)
+        _put(url, f"{divided[-1]}-voxels", divisions.runs_of(change.divided.voxels[number]))
+    plan = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bigseg": VERSION,
+        "corrections": corrections.model_dump(mode="json", exclude_defaults=True),
+        "merged": change.merged,
+        "split": change.split,
+        "touched": change.touched.tolist(),
+        "largest": change.largest,
+        "divided": divided,
+        **touched_blocks(state, change),
+    }
+    files.put(files.join(url, PLAN), json.dumps(plan).encode())
+    return Entry(url, plan)
+
+
+def touched_blocks(state: State, change: Change) -> dict[str, Any]:
+    """Numbers of the blocks that are written again, on the finest level and on each coarser one."""
+    rows, moved = change.parts.rows, change.moved
+    boxes = [bounds(rows, int(row)) for row in np.flatnonzero(moved)]
+    levels = []
+    for level in state.levels:
+        boxes = [_coarser(box, level) for box in boxes]
+        levels.append(sorted({n for box in boxes for n in _meeting(level.grid, box)}))
+    return {"blocks": np.unique(change.parts.block[moved]).tolist(), "levels": levels}
+
+
+def pending(run: str) -> Entry | None:
+    """The correction that was decided but is not done, if there is one."""
+    for number in _numbers(run):
+        url = files.join(divisions.corrections_url(run), f"{number:04d}")
+        if not files.exists(files.join(url, DONE)):
+            return Entry(url, json.loads(files.get(files.join(url, PLAN))))
+    return None
+
+
+def apply(state: State, entry: Entry) -> int:
+    """Do what was decided, all of it; return the number of objects that there are then."""
+    for step in (divide, renumber, rewrite):
+        step(state, entry)
+    count = tabulate(state, entry)
+    finish(state, entry, count)
+    return count
+
+
+def divide(state: State, entry: Entry) -> None:
+    """Put pieces of divided objects in force."""
+    for block in entry.plan["divided"]:
+        write_table(divisions.voxels_url(state.url, block), entry.table(f"{block}-voxels"))
+        write_table(divisions.rows_url(state.url, block), entry.table(f"{block}-nodes"))
+
+
+def renumber(state: State, entry: Entry) -> None:
+    """Give nodes their new ids."""
+    nodes = entry.table("nodes")
+    if len(nodes["node"]):
+        stored = scratch(graph.ids_url(state.url))
+        stored.set_coordinate_selection((nodes["node"].astype(np.int64),), nodes["id"])
+    write_table(graph.total_url(state.url), {"objects": np.array([entry.plan["largest"]])})
+
+
+def rewrite(state: State, entry: Entry) -> None:
+    """Write the blocks of all levels that changed, from the finest to the coarsest."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda n: _do(write, state.written, n), entry.plan["blocks"]))
+        for level, numbers in zip(state.levels, entry.plan["levels"], strict=True):
+            list(pool.map(lambda n, spec=level: _do(pyramid, spec, n), numbers))
+
+
+def tabulate(state: State, entry: Entry) -> int:
+    """Put the new rows into the object table, and beside the labels; return how many it has."""
+    table = objects.table_url(state.url)
+    gone = np.array(entry.plan["touched"], np.int64)
+    count = replace_rows(table, gone, entry.table("objects"))
+    files.put(publish.table_url(state.written.target), files.get(table))
+    return count
+
+
+def finish(state: State, entry: Entry, count: int) -> None:
+    """Correct what the run says of itself, and end the correction."""
+    step = next(step for step in state.run.steps if step.stage == "publish")
+    ledger = Ledger.of(state.run, step)
+    ledger.finish({**(ledger.finished() or {}), "objects": count})
+    if any(isinstance(step.spec, report.Spec) for step in state.run.steps):
+        report.renew(state.url)
+    time = datetime.now(UTC).isoformat(timespec="seconds")
+    files.put(files.join(entry.url, DONE), json.dumps({"time": time, "objects": count}).encode())
+
+
+def _do(stage: Any, spec: Any, number: int) -> None:
+    block = spec.grid[number]
+    stage.block(spec, block, stage.read(spec, block))
+
+
+def _numbers(run: str) -> list[int]:
+    """Numbers of the corrections that were decided."""
+    parent = divisions.corrections_url(run)
+    names = [name for name in files.names(parent) if name.isdecimal()]
+    return [int(n) for n in names if files.exists(files.join(parent, n, PLAN))]
+
+
+def _put(url: str, name: str, columns: Table) -> None:
+    write_table(files.join(url, f"{name}.parquet"), columns)
+
+
+def _coarser(box: Box, level: pyramid.Spec) -> Box:
+    """Voxels of a level that are made of a box of the finer level."""
+    low = (s.start // f for s, f in zip(box, level.factors, strict=True))
+    high = shrunk(tuple(s.stop for s in box), level.factors)
+    return tuple(
+        slice(min(a, n - 1), min(b, n)) for a, b, n in zip(low, high, level.shape, strict=True)
+    )
+
+
+def _meeting(grid: Grid, box: Box) -> list[int]:
+    """Numbers of the blocks of a grid that meet a box."""
+    spans = [np.arange(s.start // b, -(-s.stop // b)) for s, b in zip(box, grid.block, strict=True)]
+    mesh = np.meshgrid(*spans, indexing="ij")
+    numbers = np.ravel_multi_index(tuple(m.ravel() for m in mesh), grid.counts)
+    return [int(n) for n in numbers]

@@ -1,0 +1,304 @@
+"""A finished run as corrections see it: which nodes its objects consist of, and where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg.claim import is_finished
+from bigseg.core.objects import Table
+from bigseg.errors import SpecError
+from bigseg.grid import Block, Box
+from bigseg.io.ome import Image, describe
+from bigseg.io.scratch import scratch
+from bigseg.io.table_rows import read_rows
+from bigseg.io.tables import read_table
+from bigseg.run.folder import Run, Step, open_run
+from bigseg.run.ledger import Ledger
+from bigseg.stages import components, divisions, graph, objects, pyramid, write
+from bigseg.stages.opinions import Opinions
+
+BOX = ("z", "y", "x")
+
+
+@dataclass(frozen=True)
+class State:
+    """What corrections need to know of a run."""
+
+    run: Run
+    opinions: Opinions
+    joined: components.Spec
+    judged: objects.Spec
+    written: write.Spec
+    levels: tuple[pyramid.Spec, ...]
+    image: Image
+    """The label image."""
+    offsets: NDArray[np.int64]
+    largest: int
+    """Largest id that was ever given."""
+
+    @property
+    def url(self) -> str:
+        return self.run.url
+
+    @property
+    def objects(self) -> int:
+        """How many objects there are."""
+        step = next(step for step in self.run.steps if step.stage == "publish")
+        return int((Ledger.of(self.run, step).finished() or {}).get("objects", 0))
+
+    @property
+    def flat(self) -> bool:
+        """Whether each plane has objects of its own."""
+        return self.opinions.ndim == 2
+
+    def block(self, number: int) -> Block:
+        """Block of a number."""
+        return self.opinions.grid[number]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """What lies at a point."""
+
+    name: str
+    place: tuple[int, ...]
+    """(t, z, y, x)."""
+    block: int
+    local: int
+    id: int
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Nodes of some objects, by block and local id."""
+
+    block: NDArray[np.int64]
+    local: NDArray[np.int64]
+    id: NDArray[np.int64]
+    """Final id of each."""
+    divided: NDArray[np.bool_]
+    """Whether a division made or changed it."""
+    rows: Table
+    """Rows of the node tables."""
+
+    def __len__(self) -> int:
+        return len(self.block)
+
+    def some(self, which: NDArray[Any]) -> Parts:
+        """Those of a mask or of positions."""
+        rows = {name: column[which] for name, column in self.rows.items()}
+        return Parts(
+            self.block[which], self.local[which], self.id[which], self.divided[which], rows
+        )
+
+
+def open_state(url: str) -> State:
+    """Read what is known of a run.
+
+    Raises
+    ------
+    NotFound
+        There is no run.
+    SpecError
+        It is not finished, or of a kind that cannot be corrected.
+    """
+    run = open_run(url)
+    by_stage: dict[str, Any] = {step.stage: step for step in run.steps}
+    lacking = {"components", "objects", "write", "publish"} - set(by_stage)
+    if lacking:
+        raise SpecError(
+            f"The run {url} has no step '{min(lacking)}'; only runs that segment an image in "
+            "blocks can be corrected."
+        )
+    if not is_finished(run):
+        raise SpecError(f"The run {url} is not finished; 'bigseg run {url}' continues it.")
+    written = _spec(by_stage["write"], write.Spec)
+    judged = _spec(by_stage["objects"], objects.Spec)
+    levels = [step.spec for step in run.steps if isinstance(step.spec, pyramid.Spec)]
+    offsets, _ = graph.read_offsets(url, judged.counts)
+    return State(
+        run=run,
+        opinions=written.opinions,
+        joined=_spec(by_stage["components"], components.Spec),
+        judged=judged,
+        written=written,
+        levels=tuple(levels),
+        image=describe(written.target),
+        offsets=offsets,
+        largest=int(read_table(graph.total_url(url))["objects"][0]),
+    )
+
+
+def _spec(step: Step, kind: type[Any]) -> Any:
+    if not isinstance(step.spec, kind):
+        raise SpecError(f"The step '{step.name}' is of a kind that cannot be corrected.")
+    return step.spec
+
+
+def find_spots(state: State, points: Sequence[tuple[int, ...]]) -> list[Spot]:
+    """What lies at each point: (…) voxels along the axes of the label image.
+
+    Raises
+    ------
+    SpecError
+        A point is not in the image, or in no object.
+    """
+    return [_spot(state, point) for point in points]
+
+
+def _spot(state: State, point: tuple[int, ...]) -> Spot:
+    axes, grid = state.image.axes, state.opinions.grid
+    name = f"({', '.join(map(str, point))})"
+    if len(point) != len(axes):
+        raise SpecError(
+            f"The point {name} must have {len(axes)} numbers, {', '.join(axes)}, as "
+            f"{state.written.target} has."
+        )
+    by = dict(zip(axes, point, strict=True))
+    place = tuple(by.get(axis, 0) for axis in "tzyx")
+    if any(p >= n for p, n in zip(place, grid.shape, strict=True)):
+        shape = ", ".join(str(dict(zip("tzyx", grid.shape, strict=True)).get(a, 1)) for a in axes)
+        raise SpecError(f"The point {name} is not in {state.written.target}, which is ({shape}).")
+    block = grid.block_at(tuple(p // b for p, b in zip(place, grid.block, strict=True)))
+    number = grid.number(block.index)
+    box = tuple(slice(p, p + 1) for p in place)
+    local = int(divisions.read_labels(state.opinions, block, box)[0, 0, 0])
+    id = int(divisions.read_ids(state.url, block.id, number)[local - 1]) if local else 0
+    if id == 0:
+        raise SpecError(
+            f"The point {name} lies in no object of {state.written.target}; choose a voxel of one."
+        )
+    return Spot(name, place, number, local, id)
+
+
+def find_objects(state: State, ids: Iterable[int]) -> Table:
+    """Rows of objects in the object table, ascending.
+
+    Raises
+    ------
+    SpecError
+        There is no object of an id.
+    """
+    wanted = np.array(sorted(set(ids)), np.int64)
+    rows = read_rows(objects.table_url(state.url), wanted)
+    missing = np.setdiff1d(wanted, rows["id"].astype(np.int64))
+    if len(missing):
+        raise SpecError(
+            f"There is no object {missing[0]} in {state.written.target}: ids reach from 1 to "
+            f"{state.largest}, and an earlier correction may have merged it with another."
+        )
+    return rows
+
+
+def bounds(rows: Table, row: int) -> Box:
+    """Box (t, z, y, x) of an object or a node."""
+    frame = int(rows["frame"][row])
+    space = (slice(int(rows[f"{a}0"][row]), int(rows[f"{a}1"][row])) for a in BOX)
+    return slice(frame, frame + 1), *space
+
+
+def blocks_of(state: State, box: Box, margin: int = 0) -> list[int]:
+    """Numbers of the blocks that meet a box, and of as many blocks around them."""
+    grid = state.opinions.grid
+    spans = [
+        range(max(s.start // b - m, 0), min((s.stop - 1) // b + m + 1, n))
+        for s, b, n, m in zip(
+            box, grid.block, grid.counts, (0, margin, margin, margin), strict=True
+        )
+    ]
+    return [grid.number(index) for index in product(*spans)]
+
+
+def find_parts(state: State, found: Table) -> Parts:
+    """All nodes of objects, given their rows; also nodes that only a neighbour's band shows."""
+    numbers = {
+        n for row in range(len(found["id"])) for n in blocks_of(state, bounds(found, row), 1)
+    }
+    ids = found["id"].astype(np.int64)
+    divided = divisions.divided_blocks(state.url)
+    parts = []
+    node, id = _nodes(state, np.array(sorted(numbers)), ids)
+    block = np.searchsorted(state.offsets, node, "right") - 1
+    extra = {n for n in numbers if state.block(n).id in divided}
+    for number in sorted({*np.unique(block).tolist(), *extra}):
+        here = block == number
+        local, final = node[here] - state.offsets[number] + 1, id[here]
+        changed = divisions.read_divided(state.url, state.block(number).id)
+        if changed is not None:
+            new = changed["id"] > state.offsets[number + 1] - state.offsets[number]
+            new &= np.isin(changed["final"].astype(np.int64), ids)
+            local = np.r_[local, changed["id"][new].astype(np.int64)]
+            final = np.r_[final, changed["final"][new].astype(np.int64)]
+        if len(local):
+            parts.append(_some_of(state, local, final, number, changed))
+    return together(parts)
+
+
+def _nodes(
+    state: State, numbers: NDArray[np.int64], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Nodes of some blocks that have one of some ids, and their ids; read in stretches."""
+    stored = scratch(graph.ids_url(state.url))
+    nodes, finals = [], []
+    for stretch in np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1):
+        first, last = state.offsets[stretch[0]], state.offsets[stretch[-1] + 1]
+        if last > first:
+            final = np.asarray(stored[int(first) : int(last)]).astype(np.int64)
+            at = np.flatnonzero(np.isin(final, ids))
+            nodes.append(first + at)
+            finals.append(final[at])
+    empty = np.zeros(0, np.int64)
+    return np.concatenate([empty, *nodes]), np.concatenate([empty, *finals])
+
+
+def _some_of(
+    state: State,
+    local: NDArray[np.int64],
+    final: NDArray[np.int64],
+    number: int,
+    changed: Table | None,
+) -> Parts:
+    rows = divisions.read_rows(state.url, state.block(number).id)
+    rows = {name: column[local - 1] for name, column in rows.items()}
+    divided = np.isin(local, changed["id"].astype(np.int64) if changed else [])
+    return Parts(np.full(len(local), number, np.int64), local, final, divided, rows)
+
+
+def together(parts: Sequence[Parts]) -> Parts:
+    """All in one."""
+    rows = {name: np.concatenate([part.rows[name] for part in parts]) for name in parts[0].rows}
+    block, local, id, divided = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("block", "local", "id", "divided")
+    )
+    return Parts(block, local, id, divided, rows)
+
+
+def find_edges(state: State, parts: Parts) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Positions in `parts` of the ends of all edges between these, and what cutting costs.
+
+    Only for parts of which none is divided: edges are those of undivided nodes.
+    """
+    node = state.offsets[parts.block] + parts.local - 1
+    order = np.argsort(node)
+    ends: list[list[NDArray[Any]]] = [[], []]
+    costs = [np.zeros(0)]
+    for number in np.unique(parts.block).tolist():
+        table = read_table(graph.edges_url(state.url, state.block(number).id))
+        both = [
+            state.offsets[table[f"{name}_block"]] + table[name].astype(np.int64) - 1
+            for name in "uv"
+        ]
+        inner = np.isin(both[0], node) & np.isin(both[1], node)
+        for side, end in zip(ends, both, strict=True):
+            side.append(order[np.searchsorted(node, end[inner], sorter=order)])
+        inside = {name: column[inner] for name, column in table.items()}
+        costs.append(components.weigh(state.joined, inside))
+    u, v = (np.concatenate([np.zeros(0, np.int64), *side]) for side in ends)
+    return u, v, np.concatenate(costs)
