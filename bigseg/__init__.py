@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bigseg.corrections.correct import Corrected, correct
     from bigseg.io.arrays import open_image, open_labels
     from bigseg.merging import merge
     from bigseg.pipeline import Result, segment
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
     from bigseg.version import VERSION as __version__
 
 __all__ = [
+    "Corrected",
     "Result",
     "SegmentSpec",
     "__version__",
+    "correct",
     "evaluate",
     "merge",
     "open_image",
@@ -27,6 +30,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Corrected": ("bigseg.corrections.correct", "Corrected"),
+    "correct": ("bigseg.corrections.correct", "correct"),
     "Result": ("bigseg.pipeline", "Result"),
     "SegmentSpec": ("bigseg.spec", "SegmentSpec"),
     "__version__": ("bigseg.version", "VERSION"),

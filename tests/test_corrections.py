@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bigseg import correction_journal
 from bigseg.core.pyramid import downsample_labels
-from bigseg.corrections import correct
+from bigseg.corrections import journal
+from bigseg.corrections.correct import correct
 from bigseg.errors import NotFound, SpecError
 from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_table
@@ -191,7 +191,7 @@ def test_a_dry_run_says_what_would_be_and_writes_nothing(place):
 
 def test_only_touched_blocks_are_written(place, monkeypatch):
     written = []
-    monkeypatch.setattr(correction_journal, "_do", lambda stage, spec, n: written.append(n))
+    monkeypatch.setattr(journal, "_do", lambda stage, spec, n: written.append(n))
     result = correct(run_of(place), merge(LEFT, RIGHT))
     image = labels(place)
     y, x = np.nonzero(image[0, 0] == at(image, RIGHT))
@@ -212,7 +212,7 @@ STEPS = ("divide", "renumber", "rewrite", "tabulate", "finish")
 @pytest.mark.parametrize("step", STEPS)
 def test_after_an_interruption_the_rest_is_done(place, monkeypatch, step, after):
     wanted = split((20, 70), (20, 84)) | merge((20, 84), RIGHT)
-    original = getattr(correction_journal, step)
+    original = getattr(journal, step)
 
     def killed(*arguments):
         if after:
@@ -220,7 +220,7 @@ def test_after_an_interruption_the_rest_is_done(place, monkeypatch, step, after)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(correction_journal, step, killed)
+        patch.setattr(journal, step, killed)
         with pytest.raises(Killed):
             correct(run_of(place), wanted)
     result = correct(run_of(place), wanted)
@@ -233,7 +233,7 @@ def test_after_an_interruption_the_rest_is_done(place, monkeypatch, step, after)
 
 
 def test_killed_between_blocks_it_is_completed_without_its_file(place, monkeypatch):
-    write_block = correction_journal._do
+    write_block = journal._do
     count = []
 
     def killed(stage, spec, number):
@@ -243,7 +243,7 @@ def test_killed_between_blocks_it_is_completed_without_its_file(place, monkeypat
         write_block(stage, spec, number)
 
     with monkeypatch.context() as patch:
-        patch.setattr(correction_journal, "_do", killed)
+        patch.setattr(journal, "_do", killed)
         with pytest.raises(Killed):
             correct(run_of(place), merge(LEFT, RIGHT) | split((20, 4), (20, 58)))
     with pytest.raises(SpecError, match=r"was interrupted; 'bigseg correct .*' completes it first"):
@@ -259,7 +259,7 @@ def test_another_correction_completes_the_one_before(place, monkeypatch):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(correction_journal, "renumber", killed)
+        patch.setattr(journal, "renumber", killed)
         with pytest.raises(Killed):
             correct(run_of(place), split((20, 70), (20, 84)))
     result = correct(run_of(place), merge(LEFT, RIGHT))
@@ -272,7 +272,7 @@ def test_another_correction_completes_the_one_before(place, monkeypatch):
 
 def test_killed_while_it_is_worked_out_nothing_has_happened(place, monkeypatch):
     before = labels(place)
-    put = correction_journal.files.put
+    put = journal.files.put
 
     def killed(url, data):
         if url.endswith("plan.json"):
@@ -280,7 +280,7 @@ def test_killed_while_it_is_worked_out_nothing_has_happened(place, monkeypatch):
         put(url, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(correction_journal.files, "put", killed)
+        patch.setattr(journal.files, "put", killed)
         with pytest.raises(Killed):
             correct(run_of(place), split((20, 70), (20, 84)))
     assert np.array_equal(labels(place), before)
@@ -335,7 +335,7 @@ def test_merges_that_lead_round_a_split_are_refused(made):
 
 def test_ids_that_do_not_fit_are_refused(place):
     total = {"objects": np.array([2**32 - 1])}
-    correction_journal.write_table(graph.total_url(run_of(place)), total)
+    journal.write_table(graph.total_url(run_of(place)), total)
     with pytest.raises(SpecError, match=r"need the id 4294967296, but .* holds uint32"):
         correct(run_of(place), split((20, 70), (20, 84)))
 

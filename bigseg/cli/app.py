@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from bigseg.cli import calibrating, images, judging, merging, models, restoring, running, segmenting
+from bigseg.cli import (
+    calibrating,
+    correcting,
+    images,
+    judging,
+    merging,
+    models,
+    restoring,
+    running,
+    segmenting,
+)
 from bigseg.cli.options import Stopped, examples
 from bigseg.errors import BigsegError
 from bigseg.version import VERSION
@@ -55,6 +65,7 @@ images.add_to(app)
 judging.add_to(app)
 calibrating.add_to(app)
 merging.add_to(app)
+correcting.add_to(app)
 restoring.add_to(app)
 app.add_typer(models.app, name="models")
 

@@ -16,7 +16,7 @@ begin at the k-th offset.
 | `solutions/PACK.parquet`, `certificates/PACK.parquet` | how it was solved: `stages.solve` |
 | `ids` | final id of each node: `stages.objects` |
 | `total.parquet` | largest final id |
-| `corrections` | what was corrected by hand: `stages.divisions`, `correction_journal` |
+| `corrections` | what was corrected by hand: `stages.divisions`, `corrections.journal` |
 """
 
 from __future__ import annotations

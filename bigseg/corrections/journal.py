@@ -18,9 +18,9 @@ import numpy as np
 from bigseg import files
 from bigseg.core.objects import Table
 from bigseg.core.pyramid import shrunk
-from bigseg.correction_plan import Change
-from bigseg.correction_spec import Corrections
-from bigseg.correction_state import State, bounds
+from bigseg.corrections.plan import Change
+from bigseg.corrections.spec import Corrections
+from bigseg.corrections.state import State, bounds
 from bigseg.grid import Box, Grid
 from bigseg.io.scratch import scratch
 from bigseg.io.table_rows import replace_rows

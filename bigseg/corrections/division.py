@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bigseg.core.constraints import part_shape
 from bigseg.core.objects import HIGH, LOW, SUMS, Table, measure_objects
-from bigseg.correction_state import Parts, State, blocks_of, together
+from bigseg.corrections.state import Parts, State, blocks_of, together
 from bigseg.errors import SpecError
 from bigseg.grid import Block, Box, Index, intersection, size, within
 from bigseg.io.volume import Volume

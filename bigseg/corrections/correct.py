@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bigseg import files
-from bigseg.correction_journal import Entry, apply, pending, touched_blocks, write_entry
-from bigseg.correction_plan import plan_change
-from bigseg.correction_spec import read_corrections
-from bigseg.correction_state import State, open_state
+from bigseg.corrections.journal import Entry, apply, pending, touched_blocks, write_entry
+from bigseg.corrections.plan import plan_change
+from bigseg.corrections.spec import read_corrections
+from bigseg.corrections.state import State, open_state
 from bigseg.errors import SpecError
 
 

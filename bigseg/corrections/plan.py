@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from bigseg.core.classes import majority
 from bigseg.core.constraints import conflicts, joined, part_graph, settle_links
 from bigseg.core.objects import Table, combine
-from bigseg.correction_division import Divided, divide
-from bigseg.correction_spec import Corrections
-from bigseg.correction_state import (
+from bigseg.corrections.division import Divided, divide
+from bigseg.corrections.spec import Corrections
+from bigseg.corrections.state import (
     Parts,
     Spot,
     State,

@@ -1,0 +1,1 @@
+"""Correct the objects of a finished run: `correct` is what others call."""
