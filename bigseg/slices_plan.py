@@ -34,8 +34,8 @@ class Stacking:
     """Planes of a block; None: by its width."""
     gap: int = 1
     """Most planes in a row in which an object may be missing; its shape is filled in there."""
-    min_z_extent: int = 1
-    """Planes that an object must span."""
+    min_z_extent: int = 2
+    """Planes that an object must span; what a single plane shows is mostly a mistake."""
     beta: float = 0.5
     """Prior probability that two objects above each other are different."""
     min_size: int = 0

@@ -29,7 +29,7 @@ class Spec(Slices):
 
     judged: objects.Spec
     """Of the graph of objects of planes."""
-    min_z_extent: int = 1
+    min_z_extent: int = 2
     """Planes from the first to the last in which an object is; others are dropped."""
 
     @property
