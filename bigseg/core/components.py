@@ -73,6 +73,9 @@ def refined(root: Nodes, problem: Problem, inner: Nodes, less: Problem) -> tuple
     """`inner` and `less` are what became of the nodes of `problem`: put them in its place."""
     nodes = problem.nodes[less.nodes]
     rest = Problem(nodes, less.u, less.v, less.costs, less.node_start, less.edge_start)
+    first = nodes[less.node_start[:-1]]
+    if (first[1:] < first[:-1]).any():  # a component fell apart, and others lie in between
+        rest = rest.some(np.argsort(first))
     return settled(root, problem.nodes, inner), rest
 
 

@@ -20,8 +20,9 @@ Starts = NDArray[np.int64]
 class Problem:
     """Components with attraction and repulsion, one after the other, with nodes of its own 0..k.
 
-    The nodes of a component are consecutive and in the order of the graph, its edges are
-    consecutive with u < v, sorted, none twice: equal graphs make equal problems.
+    Components are in the order of their first nodes. The nodes of one are consecutive and in the
+    order of the graph, its edges are consecutive with u < v, sorted, none twice: equal graphs make
+    equal problems.
     """
 
     nodes: Nodes
@@ -47,7 +48,7 @@ class Problem:
         return np.bincount(component, values, minlength=len(self)).astype(np.float64)
 
     def some(self, components: NDArray[np.integer]) -> Problem:
-        """The components of these numbers, ascending, as a problem."""
+        """The components of these numbers, in this order, as a problem."""
         nodes, node_start = taken(self.node_start, components)
         edges, edge_start = taken(self.edge_start, components)
         shift = np.repeat(self.node_start[components] - node_start[:-1], np.diff(edge_start))

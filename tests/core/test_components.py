@@ -31,6 +31,7 @@ def test_a_problem_is_canonical_and_in_conflict(graph) -> None:
         assert (root <= np.arange(graph[0])).all()
         assert (root[root] == root).all()
         assert (root[problem.nodes] == problem.nodes).all()
+        assert (np.diff(problem.nodes[problem.node_start[:-1]]) > 0).all()
         assert len(problem.node_start) == len(problem.edge_start) == len(problem) + 1
         for c in range(len(problem)):
             part = problem.part(c, c + 1)
@@ -81,6 +82,19 @@ def test_a_dominant_edge_is_contracted() -> None:
     root, problem = presolve(*decompose(4, u, v, np.array([9.0, 1.0, 1.5, -2.0])))
     assert root.tolist() == [0, 0, 2, 2]
     assert len(problem) == 0
+
+
+def test_components_that_fall_apart_stay_in_the_order_of_their_first_nodes() -> None:
+    knot = np.array([[0, 1, 2, 0, 1], [1, 2, 3, 2, 3]])  # two triangles, undecided
+    names = np.array([0, 6, 7, 8, 9, 1, 2, 3, 10, 11, 12, 13])
+    ends = np.concatenate([knot, knot + 8, knot + 4], axis=1)
+    costs = np.tile([2.0, 2.1, 2.2, -3.0, -2.9], 3)
+    apart = np.array([[0, 0], [8, 8]])  # attraction that repulsion, read later, outweighs
+    u, v = names[np.concatenate([ends, apart], axis=1)]
+    root, problem = decompose(14, u, v, np.r_[costs, 1.0, -9.0])
+    assert problem.nodes[problem.node_start[:-1]].tolist() == [0, 1, 10]
+    assert problem.nodes.tolist() == [0, 6, 7, 8, 1, 2, 3, 9, 10, 11, 12, 13]
+    assert root.tolist() == list(range(14))
 
 
 def test_repulsion_is_added_between_nodes_of_one_block_in_any_order_of_blocks() -> None:
