@@ -58,6 +58,9 @@ def eight_bits(values: NDArray[Any]) -> Eight:
 def boundary_of_affinities(affinities: Eight, offsets: Sequence[Offset]) -> Floats:
     """Probability that a voxel is boundary: 1 minus its mean affinity to direct neighbours.
 
+    Each affinity counts for both of its voxels, so that boundaries lie between objects and not in
+    one of them.
+
     Parameters
     ----------
     affinities : (k, z, y, x)
@@ -70,5 +73,20 @@ def boundary_of_affinities(affinities: Eight, offsets: Sequence[Offset]) -> Floa
     (z, y, x) float32
     """
     direct = [k for k, offset in enumerate(offsets) if sum(map(abs, offset)) == 1]
-    chosen = affinities[direct] if direct else affinities
-    return np.asarray(1 - chosen.mean(0, dtype=np.float32) / 255, np.float32)
+    chosen = direct or range(len(offsets))
+    total = np.zeros(affinities.shape[1:], np.float32)
+    for k in chosen:
+        total += affinities[k]
+        total += _at_other_end(affinities[k], offsets[k])
+    return np.asarray(1 - total / (2 * 255 * len(chosen)), np.float32)
+
+
+def _at_other_end(affinity: Eight, offset: Offset) -> Eight:
+    """What the voxel at minus the offset says; one's own where there is none."""
+    moved = affinity.copy()
+    here, there = [], []
+    for step, n in zip(offset, affinity.shape, strict=True):
+        here.append(slice(max(step, 0), n + min(step, 0)))
+        there.append(slice(max(-step, 0), n - max(step, 0)))
+    moved[tuple(here)] = affinity[tuple(there)]
+    return moved

@@ -26,10 +26,19 @@ def test_other_integers_are_refused() -> None:
         eight_bits(np.zeros(3, np.uint16))
 
 
-def test_a_voxel_without_affinity_to_its_neighbours_is_boundary() -> None:
-    affinities = np.full((4, 1, 1, 3), 255, np.uint8)
-    affinities[:3, 0, 0, 1] = 0
+def test_an_affinity_counts_for_both_of_its_voxels() -> None:
+    affinities = np.full((4, 1, 1, 4), 255, np.uint8)
+    affinities[2, 0, 0, 2] = 0  # between voxels 1 and 2
     affinities[3] = 0  # says nothing: it is not about a direct neighbour
     found = boundary_of_affinities(affinities, (*DIRECT, (0, 0, -9)))
     assert found.dtype == np.float32
-    assert found[0, 0].tolist() == [0, 1, 0]
+    assert found[0, 0].tolist() == pytest.approx([0, 1 / 6, 1 / 6, 0])
+
+
+@pytest.mark.parametrize("step", [-1, 1])
+def test_forward_and_backward_offsets_make_the_same_boundary(step: int) -> None:
+    values = np.random.default_rng(0).integers(0, 256, 9)  # between voxel i - 1 and i
+    affinities = np.zeros((1, 1, 1, 10), np.uint8)
+    affinities[0, 0, 0, slice(1, None) if step < 0 else slice(0, -1)] = values
+    found = boundary_of_affinities(affinities, ((0, 0, step),))[0, 0, 1:-1]
+    assert found == pytest.approx(1 - (values[:-1] + values[1:]) / 510, abs=1e-6)
