@@ -47,7 +47,7 @@ class MergeSpec(BaseModel):
     """Prior probability that two objects that meet are different; above 0.5 less is merged."""
     repulsion: Annotated[float, Field(ge=0)] | None = None
     """How strongly objects of one tile stay apart, in mean absolute costs; None: 0 where tiles
-    overlap, 0.5 where they only touch."""
+    overlap, 1 where they only touch."""
     min_size: Voxels = 0
     """Smaller objects are dropped, voxels."""
     block: tuple[Annotated[int, Field(ge=16)], ...] | None = None

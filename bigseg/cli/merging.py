@@ -139,7 +139,7 @@ def merge(
         float | None,
         typer.Option(
             help="How strongly objects of one tile stay apart.",
-            show_default="0, and 0.5 where tiles only touch",
+            show_default="0, and 1 where tiles only touch",
             rich_help_panel=OBJECTS,
         ),
     ] = None,

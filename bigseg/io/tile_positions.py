@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 from math import prod
 
@@ -18,21 +18,11 @@ from bigseg.grid import Index
 from bigseg.io.labels import find_labels
 from bigseg.io.ome import describe
 from bigseg.io.store import read_node
-from bigseg.io.tiles import FIELD, SPACETIME, Header
+from bigseg.io.tiles import FIELD, READERS, SPACETIME, Header
 from bigseg.io.units import ratio
 
 Place = dict[str, int]
 """Voxel, or number in a grid, along the axes that are known."""
-
-
-@dataclass(frozen=True)
-class Positions:
-    """First voxel of each tile, and where the whole begins in physical units."""
-
-    origins: tuple[Index, ...]
-    """(t, z, y, x) of each tile; the smallest along each axis is 0."""
-    offset: dict[str, float]
-    """Physical position of the first voxel of the whole along the axes for which it is known."""
 
 
 def read_positions(url: str) -> dict[str, Place]:
@@ -192,17 +182,10 @@ def from_metadata(tiles: Sequence[Header]) -> tuple[list[Place], dict[str, float
     ImageError
         If voxels differ in size.
     """
-    corners = []
     for tile in tiles:
-        node = read_node(tile.url)
-        if node is None or node.kind == "array":
-            raise SpecError(
-                f"{tile.url} does not say where it lies; say it with --positions TABLE, "
-                "--pattern 'tile_y{y}_x{x}.tif' or --grid ROWS,COLUMNS."
-            )
         _check_scale(tiles[0], tile)
-        level = describe(find_labels(tile.url)).levels[0]
-        corners.append(dict(zip(tile.axes, level.translation, strict=True)))
+    with ThreadPoolExecutor(READERS) as pool:
+        corners = list(pool.map(_corner, tiles))
     if len(tiles) > 1 and len({tuple(corner.items()) for corner in corners}) == 1:
         raise SpecError(
             f"All {len(tiles)} tiles say that they lie in one place; the metadata of "
@@ -213,6 +196,18 @@ def from_metadata(tiles: Sequence[Header]) -> tuple[list[Place], dict[str, float
     scale = {axis: tiles[0].scale.get(axis) or 1.0 for axis in axes}
     places = [{a: round((corner[a] - offset[a]) / scale[a]) for a in axes} for corner in corners]
     return places, offset
+
+
+def _corner(tile: Header) -> dict[str, float]:
+    """Physical position of the first voxel of a tile."""
+    node = read_node(tile.url)
+    if node is None or node.kind == "array":
+        raise SpecError(
+            f"{tile.url} does not say where it lies; say it with --positions TABLE, "
+            "--pattern 'tile_y{y}_x{x}.tif' or --grid ROWS,COLUMNS."
+        )
+    level = describe(find_labels(tile.url)).levels[0]
+    return dict(zip(tile.axes, level.translation, strict=True))
 
 
 def _check_scale(first: Header, other: Header) -> None:

@@ -7,7 +7,6 @@ once; what it said then is what is merged, whatever happens to the file later.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -15,20 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg import files
-from bigseg.core.layout import Layout
 from bigseg.core.objects import measure_objects
 from bigseg.core.sparse_ids import densified
 from bigseg.errors import BigsegError
 from bigseg.grid import Block, Box, Grid, Index, size, within
 from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.tables import read_table, write_table
+from bigseg.io.tile_table import Placed, arranged
 from bigseg.io.tiles import read_frame
 from bigseg.stages.graph import nodes_url
 from bigseg.stages.opinions import opinions_url
 from bigseg.types import Facts, Labels, StageSpec
-
-LOW = ("t", "z", "y", "x")
-LENGTHS = ("depth", "height", "width")
 
 
 class Spec(StageSpec):
@@ -48,17 +44,6 @@ class Spec(StageSpec):
     @property
     def grid(self) -> Grid:
         return Grid((self.count, 1, 1, 1), (1, 1, 1, 1), (0, 0, 0, 0))
-
-
-@dataclass(frozen=True)
-class Placed:
-    """The table of tiles, as it is used."""
-
-    files: tuple[str, ...]
-    axes: tuple[str, ...]
-    frames: NDArray[np.int64]
-    """Which frame of its file each tile is."""
-    layout: Layout
 
 
 def tiles_url(run: str) -> str:
@@ -92,15 +77,6 @@ def _placed(run: str, digest: str, count: int) -> Placed:
             "start it again with --overwrite."
         )
     return found
-
-
-def arranged(table: Mapping[str, NDArray[Any]]) -> Placed:
-    """Turn the columns of the table of tiles into what is used."""
-    low = np.stack([table[name] for name in LOW], 1).astype(np.int64)
-    lengths = np.stack([np.ones(len(low)), *(table[name] for name in LENGTHS)], 1)
-    names, axes = (tuple(map(str, table[name])) for name in ("file", "axes"))
-    layout = Layout(low, low + lengths.astype(np.int64))
-    return Placed(names, axes, table["frame"].astype(np.int64), layout)
 
 
 def read_part(spec: Spec, number: int, box: Box) -> NDArray[np.uint32]:
