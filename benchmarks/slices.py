@@ -38,18 +38,18 @@ EXTENT = 2
 
 @dataclass(frozen=True)
 class Mistakes:
-    """Rates per object of a plane (of `dropped`: per plane)."""
+    """Rates per object of a plane; every `dropped`-th plane is empty."""
 
     name: str
     fused: float = 0.0
     split: float = 0.0
     missed: float = 0.0
-    dropped: float = 0.0
+    dropped: int = 0
 
 
 CASES = (
     Mistakes("none"),
-    Mistakes("planes dropped, 10 %", dropped=0.1),
+    Mistakes("every seventh plane is missing", dropped=7),
     Mistakes("2 % fused, 1 % split, 1 % missed", fused=0.02, split=0.01, missed=0.01),
     Mistakes("10 % fused, 2 % split, 3 % missed", fused=0.1, split=0.02, missed=0.03),
     Mistakes("10 % split, 5 % missed", split=0.1, missed=0.05),
@@ -91,7 +91,8 @@ def with_mistakes(truth: np.ndarray, rates: Mistakes, seed: int) -> np.ndarray:
             elif rng.random() < rates.split:
                 halve(plane, number, new, rng)
                 new += 1
-    volume[1:-1][rng.random(len(volume) - 2) < rates.dropped] = 0
+    if rates.dropped:
+        volume[rates.dropped // 2 :: rates.dropped] = 0
     return by_plane(volume)
 
 
