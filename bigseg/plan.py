@@ -37,6 +37,7 @@ from bigseg.stages import (
     predict,
     report,
     restore,
+    seams,
     windows,
     write,
 )
@@ -74,6 +75,7 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
         run=run, image=spec.image, level=spec.level, target=spec.target, opinions=labelled
     )
     steps += output_steps(written, volume.image)
+    steps.append(Step("seams", "seams", seams.Spec(joined=joined, opinions=labelled)))
     told = report.Spec(run=run, settings=spec, channels=channels, opinions=labelled)
     return [*steps, Step("report", "report", told)]
 

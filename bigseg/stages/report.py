@@ -23,11 +23,14 @@ from bigseg.run.folder import is_run, open_run
 from bigseg.spec import SegmentSpec
 from bigseg.stages import objects, windows
 from bigseg.stages.evaluate import evaluation_url
+from bigseg.stages.graph_report import found_certificate, found_seams
 from bigseg.stages.normalize import ranges
 from bigseg.stages.opinions import Opinions
 from bigseg.types import Facts, StageSpec
 from bigseg.version import VERSION
 from bigseg.view import page, sections
+from bigseg.view.certificate import certificate
+from bigseg.view.seams import seams_in_numbers
 from bigseg.view.subject import Subject
 from bigseg.view.timings import failures, step_times
 
@@ -102,6 +105,8 @@ def make_page(spec: Spec) -> str:
                 sections.summary(subject, steps),
                 sections.scores(subject),
                 sections.gallery(subject),
+                seams_in_numbers(subject, found_seams(run, spec.opinions) if run else None),
+                certificate(found_certificate(run) if run else None),
                 sections.distributions(subject),
                 sections.timings(steps),
                 sections.failed(failures(run) if run else []),

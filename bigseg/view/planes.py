@@ -135,12 +135,12 @@ def overview(subject: Subject, frame: int, plane: int) -> Plane:
     return Plane((slice(frame, frame + 1), slice(at, at + 1), *region), "z", level, "Overview")
 
 
-def read(subject: Subject, plane: Plane) -> tuple[Floats, NDArray[Any]]:
+def read(subject: Subject, plane: Plane, target: int = PANEL) -> tuple[Floats, NDArray[Any]]:
     """Image, (y, x) or (y, x, 3), and labels (y, x) of a plane at display size."""
     flat = AXES.index(plane.axis)
     channels: Floats = np.take(subject.read_image(plane.box, plane.level), 0, flat + 1)
     labels = subject.read_labels(plane.box, plane.level).take(0, flat)
-    shape = shown(subject, plane)
+    shape = shown(subject, plane, target)
     return _fit(channels, shape), resize_labels(labels, shape)
 
 
@@ -206,14 +206,14 @@ def seams(subject: Subject) -> tuple[Picture, Plane] | None:
     labels = resize_labels(subject.read_labels(plane.box)[0], shape)
     width = 2 if shape[0] >= 1.5 * (region[0].stop - region[0].start) else 1
     rgb = highlight(_fit(flat, shape), labels, rows["id"], width)
-    _draw_faces(rgb, subject, plane)
+    draw_faces(rgb, subject, plane)
     return Picture(rgb, "seams"), plane
 
 
-def _draw_faces(rgb: Rgb, subject: Subject, plane: Plane) -> None:
+def draw_faces(rgb: Rgb, subject: Subject, plane: Plane) -> None:
     """Draw the faces of blocks as dashed white lines."""
-    for side, axis in enumerate((2, 3)):
-        box, step = plane.box[axis], subject.grid.block[axis]
+    for side, space in enumerate(plane.sides):
+        box, step = plane.box[space + 1], subject.grid.block[space + 1]
         zoom = rgb.shape[side] / (box.stop - box.start)
         for face in range((box.start // step + 1) * step, box.stop, step):
             at = min(round((face - box.start) * zoom), rgb.shape[side] - 1)

@@ -17,8 +17,8 @@ from bigseg.view.planes import caption, full_resolution, panels, seams
 from bigseg.view.subject import Subject
 from bigseg.view.timings import MOST_FAILURES, SAMPLE, Failure, StepTimes
 
-BUDGET = 3_400_000
-"""Characters that all pictures of a page may take together."""
+BUDGET = 2_700_000
+"""Characters that the pictures of the gallery may take together."""
 PANELS = {
     "image": "Image",
     "result": "Objects found",

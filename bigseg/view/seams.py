@@ -1,0 +1,217 @@
+"""Whether blocks agreed: numbers of each face, and pictures of the pairs that are least sure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg.grid import Box
+from bigseg.types import Facts, Floats
+from bigseg.view import page
+from bigseg.view.outlines import Rgb, edges, overlay, shade
+from bigseg.view.pictures import Picture, encode, resize_labels
+from bigseg.view.planes import AXES, Plane, caption, draw_faces, read, shown
+from bigseg.view.slices import Table, window
+from bigseg.view.subject import Subject
+
+BUDGET = 700_000
+"""Characters that all pictures of pairs may take together."""
+PAIRS = 10
+FACES = 10
+SIDE = (48, 256)
+"""Voxels of a picture along each axis, at least and at most."""
+PANEL = 300
+"""Pixels of the longer side of a picture."""
+FIRST, SECOND, BOTH = (255, 150, 20), (40, 160, 255), (255, 255, 255)
+COUNTS = {
+    "edges": "pairs",
+    "matched": "matched",
+    "doubtful": "doubtful",
+    "outvoted": "outvoted",
+    "split": "split objects",
+    "cut_voxels": "cut voxels",
+    "alone": "alone",
+}
+NOTE = (
+    "Where two blocks have labelled the same voxels, every pair of their objects that overlap is "
+    "compared. Matched: one object in the end, surely. Doubtful: evidence for what was decided is "
+    "below three to one; outvoted: it was against it, but the rest of the graph was for it. Split "
+    "objects: the other block saw them, but gave most of them to another object. Alone: the other "
+    "block saw nothing."
+)
+
+
+@dataclass(frozen=True)
+class Seams:
+    """What is known of the faces of blocks."""
+
+    faces: Table
+    """A row per face."""
+    worst: Table
+    """Pairs of objects of two blocks, the least sure first."""
+    totals: Mapping[str, Facts]
+    """Sums over faces, edges and corners."""
+    opinion: Callable[[int, Box], NDArray[np.int64]]
+    """What a block, by its number, says of the voxels of a box: (z, y, x) local ids; -1 of those
+    that it does not know."""
+
+
+def seams_in_numbers(subject: Subject, found: Seams | None) -> str:
+    """Totals, the faces with most trouble, and the worst pairs as pictures."""
+    if found is None or len(subject.grid) == 1:
+        return ""
+    return (
+        page.heading("Seams in numbers", NOTE)
+        + _totals(found)
+        + _faces(subject, found.faces)
+        + _pairs(subject, found)
+    )
+
+
+def _totals(found: Seams) -> str:
+    rows = [
+        (
+            f"{kind} ({sums['count']:,})" if "count" in sums else kind,
+            *(f"{sums[name]:,}" if name in sums else "–" for name in COUNTS),
+        )
+        for kind, sums in found.totals.items()
+    ]
+    return page.table(("Blocks touch over", *COUNTS.values()), rows)
+
+
+def _faces(subject: Subject, faces: Table) -> str:
+    trouble = faces["doubtful"] + faces["split"] + faces["alone"]
+    order = np.argsort(-trouble, kind="stable")[:FACES]
+    order = order[trouble[order] > 0]
+    if len(order) == 0:
+        return "<p>No face has doubtful, split or lonely objects.</p>"
+    rows = []
+    for row in order.tolist():
+        place = f"{'tzyx'[faces['axis'][row]]} = {faces['position'][row]:,}"
+        counts = (f"{faces[name][row]:,}" for name in COUNTS)
+        margin = faces["margin"][row]
+        ends = (_block(subject, faces[side][row]) for side in "ab")
+        rows.append((" | ".join(ends), place, *counts, f"{margin:.1f}" if margin < 1e9 else "–"))
+    head = ("Blocks", "face", *COUNTS.values(), "margin")
+    count = f"{(trouble > 0).sum():,} of {len(trouble):,} faces have some."
+    return f"<h3>Faces with most of them</h3><p>{count}</p>" + page.table(head, rows)
+
+
+def _block(subject: Subject, number: int) -> str:
+    return subject.grid[int(number)].id
+
+
+def _pairs(subject: Subject, found: Seams) -> str:
+    worst = {name: column[:PAIRS] for name, column in found.worst.items()}
+    known = np.flatnonzero(worst["z"] >= 0).tolist()
+    if subject.labels is None or not known:
+        return ""
+    groups = []
+    for row in known:
+        pair = {name: column[row].item() for name, column in worst.items()}
+        plane = _plane(subject, pair)
+        groups.append((_panels(subject, found, pair, plane), _said(subject, pair, plane)))
+    sources = iter(encode([p for panels, _ in groups for p in panels], BUDGET))
+    return (
+        "<h3>The pairs that are least sure</h3>"
+        + _key()
+        + "".join(
+            page.pictures([next(sources) for _ in panels], [p.caption for p in panels], said)
+            for panels, said in groups
+        )
+    )
+
+
+def _key() -> str:
+    names = ("the first block's opinion", "the second block's", "both")
+    keys = "".join(
+        f'<span><i style="background:rgb{colour};border:1px solid #777"></i>{name}</span>'
+        for colour, name in zip((FIRST, SECOND, BOTH), names, strict=True)
+    )
+    return f'<p class="keys">{keys}<span>dashed: faces of blocks</span></p>'
+
+
+def _said(subject: Subject, pair: Facts, plane: Plane) -> str:
+    """What the evidence was, what was decided, and where it is."""
+    done = f"one object, {pair['id_u']}" if pair["kept"] else "kept apart"
+    if not pair["kept"]:
+        names = (f"{pair[name]}" if pair[name] else "dropped" for name in ("id_u", "id_v"))
+        done += f" ({' and '.join(names)})"
+    parts = [f"Blocks {_block(subject, pair['u_block'])} and {_block(subject, pair['v_block'])}"]
+    if "n_uv" in pair:
+        likeness = pair["n_uv"] / max((pair["n_u"] * pair["n_v"]) ** 0.5, 1)
+        counts = f"{pair['n_u']:,} and {pair['n_v']:,} voxels, {pair['n_uv']:,} shared"
+        parts.append(f"{counts} (likeness {likeness:.2f})")
+    side = "for it" if pair["margin"] >= 0 else "against it"
+    parts.append(f"{done}; log-odds {abs(pair['margin']):.1f} {side}")
+    return ": ".join((", ".join(parts), caption(plane, subject.shape)))
+
+
+def _plane(subject: Subject, pair: Facts) -> Plane:
+    """Plane across the face, through the pair, large enough for its objects."""
+    blocks = (subject.grid[pair[name]].index for name in ("u_block", "v_block"))
+    differ = [a != b for a, b in zip(*blocks, strict=True)]
+    axis = "y" if differ[1] and not any(differ[2:]) else "z"
+    rows = np.isin(subject.table["id"], [pair["id_u"], pair["id_v"]])
+    box = [slice(pair["t"], pair["t"] + 1)]
+    for name, length in zip(AXES, subject.shape[1:], strict=True):
+        extent = (subject.table[f"{name}1"] - subject.table[f"{name}0"])[rows].max(initial=0)
+        side = int(np.clip(1.5 * extent + 16, *SIDE))
+        at = pair[name]
+        box.append(slice(at, at + 1) if name == axis else window(at, length, side))
+    return Plane(tuple(box), axis)
+
+
+def _panels(subject: Subject, found: Seams, pair: Facts, plane: Plane) -> list[Picture]:
+    shape = shown(subject, plane, PANEL)
+    image, labels = read(subject, plane, PANEL)
+    flat = AXES.index(plane.axis)
+    said = (found.opinion(pair[f"{side}_block"], plane.box) for side in "uv")
+    opinions = [resize_labels(np.take(labels, 0, flat), shape) for labels in said]
+    drawn = [shade(image), both_opinions(image, opinions, (pair["u"], pair["v"]))]
+    drawn.append(overlay(image, labels, 2))
+    for rgb in drawn[1:]:
+        draw_faces(rgb, subject, plane)
+    names = ("Image", "What both blocks said", "Result")
+    return [Picture(rgb, name) for rgb, name in zip(drawn, names, strict=True)]
+
+
+def both_opinions(
+    image: Floats, opinions: list[NDArray[np.int64]], pair: tuple[int, int], width: int = 2
+) -> Rgb:
+    """Outline the objects of two blocks, the pair strongly and others faintly.
+
+    Parameters
+    ----------
+    image : (y, x) or (y, x, 3) float
+    opinions : two of (y, x)
+        Local ids; -1 where a block does not know.
+    pair
+        Id of an object of each.
+    """
+    rgb = shade(0.8 * image)
+    others = [_outline(labels, labels != own) for labels, own in zip(opinions, pair, strict=True)]
+    for mask, colour in zip(others, (FIRST, SECOND), strict=True):
+        rgb[mask] = (rgb[mask].astype(np.uint16) + np.array(colour)) // 2 // 16 * 16
+    one, two = (
+        _outline(labels, labels == own, width) for labels, own in zip(opinions, pair, strict=True)
+    )
+    for mask, colour in ((one, FIRST), (two, SECOND), (one & two, BOTH)):
+        rgb[mask] = colour
+    return rgb
+
+
+def _outline(labels: NDArray[Any], mask: NDArray[np.bool_], width: int = 1) -> NDArray[np.bool_]:
+    """Edges of the objects in a mask; where the block knows no further, nothing ends."""
+    known = labels >= 0
+    if not known.any():
+        return np.zeros_like(known)
+    rows, columns = (np.flatnonzero(known.any(axis=axis)) for axis in (1, 0))
+    inside = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    found = np.zeros_like(known)
+    found[inside] = edges(labels[inside], width) & mask[inside]
+    return found
