@@ -145,14 +145,17 @@ def tabulate(state: State, entry: Entry) -> int:
 
 
 def finish(state: State, entry: Entry, count: int) -> None:
-    """Correct what the run says of itself, and end the correction."""
+    """Correct what the run says of itself, and end the correction.
+
+    The report comes last: it shows what is, so nothing is lost if it cannot be made.
+    """
     step = next(step for step in state.run.steps if step.stage == "publish")
     ledger = Ledger.of(state.run, step)
     ledger.finish({**(ledger.finished() or {}), "objects": count})
-    if any(isinstance(step.spec, report.Spec) for step in state.run.steps):
-        report.renew(state.url)
     time = datetime.now(UTC).isoformat(timespec="seconds")
     files.put(files.join(entry.url, DONE), json.dumps({"time": time, "objects": count}).encode())
+    if any(isinstance(step.spec, report.Spec) for step in state.run.steps):
+        report.renew(state.url)
 
 
 def _do(stage: Any, spec: Any, number: int) -> None:
