@@ -80,7 +80,7 @@ def solve_lifted(
     plain = ~reached[part[base[0]]]
     root, problem = decompose(number_of_nodes, *(x[plain] for x in base))
     root, problem = presolve(root, problem)
-    label = solve_components(problem, solver=solver, certify=False).label
+    label = solve_components(problem, solver=solver).label
     root = settled(root, problem.nodes, label)
     inner = ~plain & (part[base[0]] == part[base[1]])
     for nodes, near, distant in _each(part, reached, tuple(x[inner] for x in base), far):

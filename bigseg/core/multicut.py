@@ -83,7 +83,7 @@ def solve(
         block_of_node=block_of_node,
     )
     root, problem = presolve(root, problem)
-    solution = solve_components(problem, solver=solver, certify=False, threads=threads)
+    solution = solve_components(problem, solver=solver, threads=threads)
     return dense(settled(root, problem.nodes, solution.label))
 
 

@@ -13,12 +13,14 @@ from typing import Any, get_args
 import numpy as np
 from bioimage_cpp.graph import UndirectedGraph
 from bioimage_cpp.graph.multicut import (
+    ChainedMulticutSolvers,
     FusionMoveMulticut,
     GreedyAdditiveMulticut,
     GreedyFixationMulticut,
     KernighanLinMulticut,
     MulticutDecomposer,
     MulticutObjective,
+    MulticutSolver,
     WatershedProposalGenerator,
 )
 from bioimage_cpp.graph.mutex_watershed import mutex_watershed_clustering
@@ -28,7 +30,7 @@ from bigseg.core.bounds import cut_repulsive, lower_bounds
 from bigseg.core.components import united
 from bigseg.core.evidence import Costs
 from bigseg.core.exact import TOLERANCE, solve_exactly
-from bigseg.core.problem import Nodes, Problem
+from bigseg.core.problem import Nodes, Problem, taken
 from bigseg.errors import SpecError
 from bigseg.types import Solver
 
@@ -39,8 +41,12 @@ _NATIVE = {
 }
 """Solvers that the library itself shares out over components."""
 
-_HOPELESS = 50_000
-"""Edges of a component beyond which no integer program is set up."""
+_LARGE = 50_000
+"""Edges of a component beyond which there is no integer program and one start only."""
+
+_STARTS, _NOISE = 8, 0.6
+"""Further starts of Kernighan-Lin, and their noise in mean absolute costs of the component: on
+graphs of supervoxels they bring it from 0.04 % to 0.0003 % above the optimum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +90,8 @@ def solve_components(
         Components, best presolved.
     solver
         ``kernighan-lin`` (Keuper et al., 2015) starts from ``greedy``, the contraction of the
-        strongest edges; ``greedy-fixation`` decides on repulsion too, strongest first;
+        strongest edges, and where it is not proven best again from noisy variants of that;
+        ``greedy-fixation`` decides on repulsion too, strongest first;
         ``mutex-watershed`` (Wolf et al., 2018) does, without adding up; ``fusion-moves`` (Beier
         et al., 2015) continues from Kernighan-Lin with random proposals of fixed seeds; ``exact``
         asks HiGHS wherever Kernighan-Lin is not proven best and HiGHS has a chance, up to 50,000
@@ -94,7 +101,8 @@ def solve_components(
     seconds
         Time for one component's exact solution; after that the heuristic's stands.
     certify
-        Whether to look for good lower bounds; without, they are the sum of all repulsive costs.
+        Whether to look for good lower bounds, and again for partitions where these leave room;
+        without, they are the sum of all repulsive costs.
     threads
         Has no influence on the result.
 
@@ -108,11 +116,13 @@ def solve_components(
     if exact_edges < 0 or not seconds >= 0:
         raise SpecError(f"exact_edges {exact_edges} and seconds {seconds} must be at least 0.")
     label = mended(problem, _heuristic(problem, solver, threads))
-    energy = energies(problem, label)
     edges = np.diff(problem.edge_start)
-    wanted = (edges <= exact_edges) | ((solver == "exact") & (edges <= _HOPELESS))
+    wanted = (edges <= exact_edges) | ((solver == "exact") & (edges <= _LARGE))
     bound = lower_bounds(problem) if certify or wanted.any() else cut_repulsive(problem)
     enough = TOLERANCE * problem.total(np.abs(problem.costs))
+    if certify and solver in ("kernighan-lin", "fusion-moves", "exact"):
+        label = _restarted(problem, label, bound + enough, threads)
+    energy = energies(problem, label)
     exact = wanted & (energy - bound > enough)
     for c in np.flatnonzero(exact).tolist():
         nodes = slice(problem.node_start[c], problem.node_start[c + 1])
@@ -124,6 +134,28 @@ def solve_components(
     bound = np.minimum(bound, energy)
     optimal = energy - bound <= enough
     return Solution(label, np.diff(problem.node_start), edges, energy, bound, optimal, exact)
+
+
+def _restarted(problem: Problem, label: Nodes, enough: Costs, threads: int) -> Nodes:
+    """Solve the components whose energy is above `enough` from other starts, and keep the best."""
+    found, best = label.copy(), energies(problem, label)
+    for seed in range(_STARTS):
+        some = np.flatnonzero((best > enough) & (np.diff(problem.edge_start) <= _LARGE))
+        if len(some) == 0:
+            break
+        part = problem.some(some)
+        size = np.diff(part.edge_start)
+        mean = part.total(np.abs(part.costs)) / size
+        greedy = GreedyAdditiveMulticut(add_noise=True, seed=seed, sigma=_NOISE)
+        method = ChainedMulticutSolvers([greedy, KernighanLinMulticut()])
+        again = mended(part, _native(part, method, part.costs / np.repeat(mean, size), threads))
+        energy = energies(part, again)
+        nodes, start = taken(problem.node_start, some)
+        better = np.repeat(energy < best[some], np.diff(start))
+        shift = np.repeat(problem.node_start[some] - start[:-1], np.diff(start))
+        found[nodes[better]] = (again + shift)[better]
+        best[some] = np.minimum(best[some], energy)
+    return found
 
 
 def energies(problem: Problem, label: Nodes) -> Costs:
@@ -150,10 +182,16 @@ def _heuristic(problem: Problem, solver: Solver, threads: int) -> NDArray[Any]:
         return np.zeros(0, np.uint64)
     if solver == "mutex-watershed":
         return _mutex_watershed(problem)
-    method = _NATIVE.get(solver, KernighanLinMulticut)()
-    native = MulticutDecomposer(method, number_of_threads=threads)
-    label = np.asarray(native.optimize(MulticutObjective(graph(problem), problem.costs)))
+    label = _native(problem, _NATIVE.get(solver, KernighanLinMulticut)(), problem.costs, threads)
     return _fused(problem, label) if solver == "fusion-moves" else label
+
+
+def _native(
+    problem: Problem, method: MulticutSolver, costs: Costs, threads: int
+) -> NDArray[np.uint64]:
+    """Partition by a solver that the library shares out over components."""
+    native = MulticutDecomposer(method, number_of_threads=threads)
+    return np.asarray(native.optimize(MulticutObjective(graph(problem), costs)))
 
 
 def graph(problem: Problem) -> UndirectedGraph:

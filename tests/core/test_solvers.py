@@ -89,6 +89,35 @@ def test_kernighan_lin_is_near_the_optimum_of_overlaps(seed) -> None:
     assert -1e-6 <= cut <= 1e-4 * np.abs(exact.energy).sum()
 
 
+def supervoxels(seed: int) -> Problem:
+    """Clumps of twelve nodes with random costs, each a component, hard to solve."""
+    random = np.random.default_rng(seed)
+    u, v = np.triu_indices(12, 1)
+    first = np.arange(60)[:, None] * 12
+    u, v = (u + first).ravel(), (v + first).ravel()
+    _, problem = presolve(*decompose(720, u, v, random.normal(0, 1, len(u))))
+    return problem
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_further_starts_come_near_the_optimum_of_hard_components(seed) -> None:
+    problem = supervoxels(seed)
+    one, more = (solve_components(problem, certify=c).energy.sum() for c in (False, True))
+    best = solve_components(problem, solver="exact").energy.sum()
+    assert best - 1e-6 <= more <= best * (1 - 1e-3)
+    assert more < one
+
+
+@pytest.mark.parametrize("solver", ["kernighan-lin", "fusion-moves"])
+def test_further_starts_see_no_other_component(solver) -> None:
+    problem = supervoxels(0)
+    whole = solve_components(problem, solver=solver, threads=2).label
+    for c in range(0, len(problem), 7):
+        nodes = slice(problem.node_start[c], problem.node_start[c + 1])
+        part = solve_components(problem.part(c, c + 1), solver=solver)
+        assert (part.label + problem.node_start[c] == whole[nodes]).all()
+
+
 def test_small_components_are_solved_exactly_on_request() -> None:
     _, problem = presolve(*decompose(*tiles(3)))
     some = solve_components(problem, solver="mutex-watershed", exact_edges=40)
@@ -114,7 +143,7 @@ def test_packed_cycles_make_a_better_bound_than_all_repulsion() -> None:
     problem, _ = grid(20)
     solution = solve_components(problem)
     weak = solve_components(problem, certify=False)
-    assert (weak.label == solution.label).all()
+    assert (weak.energy >= solution.energy).all()
     assert weak.lower_bound.sum() < solution.lower_bound.sum() <= solution.energy.sum()
 
 
