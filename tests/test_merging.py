@@ -302,7 +302,7 @@ def test_a_result_is_replaced_only_when_that_is_said(tmp_path: Path) -> None:
     merged(tmp_path, path, min_size=5, overwrite=True)
     (tmp_path / "mine.zarr").mkdir()
     (tmp_path / "mine.zarr" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputExists, match=r"mine.zarr exists already, and no merge"):
+    with pytest.raises(OutputExists, match=r"mine.zarr exists already, and no run"):
         merging.merge(path, str(tmp_path / "mine.zarr"), overwrite=True)
     with pytest.raises(SpecError, match="are in one place"):
         merging.merge(path, str(tmp_path / "tiles"), cluster="serial")
