@@ -78,17 +78,16 @@ def pairs_of_blocks(grid: Grid) -> Iterator[tuple[int, int]]:
 def all_edges(
     grid: Grid, opinions: Sequence[Opinion], flows: NDArray[np.int8] | None = None
 ) -> Columns:
-    """Edges of all pairs of blocks: overlap in the zone, and contact across the face.
-
-    `flows` (d, z, y, x) are those of the whole array.
-    """
+    """Edges of all pairs of blocks; given all `flows` (d, z, y, x), with what faces tell."""
     first = offsets(opinions)
     rows: list[Columns] = []
     for i, j in pairs_of_blocks(grid):
         a, b = opinions[i], opinions[j]
         zone = intersection(a.box, b.box)
-        labels = [np.zeros(0, np.uint32)] * 2 if zone is None else [a.at(zone), b.at(zone)]
-        columns = edge_columns(labels[0], labels[1], _contacts(a, b, flows))
+        if zone is None:
+            continue
+        contacts = None if flows is None else _contacts(a, b, flows)
+        columns = edge_columns(a.at(zone), b.at(zone), contacts)
         columns["u"] = columns["u"].astype(np.int64) + first[i] - 1
         columns["v"] = columns["v"].astype(np.int64) + first[j] - 1
         rows.append(columns)
@@ -96,7 +95,7 @@ def all_edges(
     return {n: np.concatenate([*none, *(r[n] for r in rows)]) for n in ("u", "v", *EVIDENCE)}
 
 
-def _contacts(a: Opinion, b: Opinion, flows: NDArray[np.int8] | None) -> Contacts | None:
+def _contacts(a: Opinion, b: Opinion, flows: NDArray[np.int8]) -> Contacts | None:
     """What meets across the face of two blocks; None if they touch in an edge or a corner."""
     axes = [k for k, (i, j) in enumerate(zip(a.block.index, b.block.index, strict=True)) if i != j]
     if len(axes) != 1:
@@ -105,8 +104,8 @@ def _contacts(a: Opinion, b: Opinion, flows: NDArray[np.int8] | None) -> Contact
     face = layers[1][axes[0]].start
     layers[0][axes[0]], layers[1][axes[0]] = slice(face - 1, face), slice(face, face + 1)
     own, other = (tuple(layer) for layer in layers)
-    field = [None if flows is None else flows[(slice(None), *box[1:])] for box in (own, other)]
-    return face_contacts(a.at(own), b.at(other), *field)
+    field = [flows[(slice(None), *box[1:])] for box in (own, other)]
+    return face_contacts(a.at(own), b.at(other), field[0], field[1])
 
 
 def merge(

@@ -106,6 +106,28 @@ def touching(shape: Index, pitch: float, seed: int) -> Array:
     return pieces((nearest + 1).reshape(shape).astype(np.uint32))
 
 
+def lattice(shape: Index, pitch: int, radius: float) -> np.ndarray:
+    """Balls or discs on a jittered lattice; touching if they are wider than it."""
+    steps = [np.arange(pitch / 2, n, pitch) if n > 1 else np.zeros(1) for n in shape]
+    centres = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
+    jitter = np.random.default_rng(0).uniform(-1, 1, centres.shape)
+    centres += jitter * (np.array(shape) > 1)
+    found = np.zeros(shape, np.uint32)
+    nearest = np.full(shape, radius**2)
+    for number, centre in enumerate(centres, 1):
+        box = tuple(
+            slice(max(int(c - radius) - 1, 0), int(c + radius) + 2) for c in centre
+        )  # all that it can reach
+        grid = np.ogrid[
+            tuple(slice(s.start, min(s.stop, n)) for s, n in zip(box, shape, strict=True))
+        ]
+        distance = sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True))
+        closer = distance < nearest[box]
+        found[box][closer] = number
+        nearest[box][closer] = distance[closer]
+    return found
+
+
 def gaps(labels: Array) -> Array:
     """The same cells with a voxel of background around each."""
     inner = np.ones(labels.shape, bool)

@@ -1,8 +1,9 @@
 """What is counted of two touching blocks: a row of additive evidence per pair of objects that meet.
 
-Objects meet where both blocks have labelled the same voxels (the zone), or across the face between
-the voxels that each owns. All columns are integers: rows of a pair that come from several parts of
-a zone or a face add up exactly, in any order. `core.evidence` makes costs of them.
+Objects meet where both blocks have labelled the same voxels (the zone); those that do may touch
+across the face between the voxels that each owns, too. All columns are integers: rows of a pair
+that come from several parts of a zone or a face add up exactly, in any order. `core.evidence` makes
+costs of them.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ EVIDENCE = (*OVERLAP, *FACE)
 
 
 def edge_columns(a: NDArray[Any], b: NDArray[Any], contacts: Contacts | None = None) -> Columns:
-    """Rows of all pairs of objects of two blocks that share voxels, or touch if none can.
+    """Rows of all pairs of objects of two blocks that share voxels.
 
     Parameters
     ----------
     a, b
         The first and the second block's labels of the zone that both have labelled, equal shapes,
-        block-local ids, 0 = background; empty where blocks do not overlap.
+        block-local ids, 0 = background.
     contacts
         What meets across the face between them; None if they have none.
 
@@ -39,14 +40,11 @@ def edge_columns(a: NDArray[Any], b: NDArray[Any], contacts: Contacts | None = N
     Columns
         Sorted by (u, v): ids `u` and `v` (uint64) and int64 counts: in the zone `n_u` and `n_v`
         (voxels of each, whatever the other block says there) and `n_uv` (of both); at the face
-        `face_u`, `face_v`, `contact` and `agreement`, see `core.faces.Contacts`. Without a zone
-        its counts are 0, and so are those of the face where objects do not touch.
+        `face_u`, `face_v`, `contact` and `agreement`, see `core.faces.Contacts`, which are 0
+        where objects do not touch.
     """
     edges = zone_edges(a, b)
-    if contacts is None or a.size:
-        pairs = np.stack([edges.u, edges.v], axis=1)
-    else:
-        pairs = np.stack([contacts.u, contacts.v], axis=1)
+    pairs = np.stack([edges.u, edges.v], axis=1)
     table: Columns = {"u": pairs[:, 0].copy(), "v": pairs[:, 1].copy()}
     for names, source in ((OVERLAP, edges), (FACE, contacts)):
         rows = None if source is None else _rows(pairs, np.stack([source.u, source.v], axis=1))

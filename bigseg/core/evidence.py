@@ -1,10 +1,10 @@
 """How likely two objects of different blocks are one: log-odds of what was counted of them.
 
 The model is a logistic regression of few features, fitted to ground truth by `core.evidence_fit`;
-`benchmarks/calibrate_evidence.py` fits the defaults. Objects of which two blocks have labelled the
-same voxels are judged by how they overlap there; objects that only touch, across the face of blocks
-without a common zone, by how they touch and whether flows agree. Where there is overlap, contact
-and flows add nothing (log loss 0.0600 instead of 0.0601), so they are not asked.
+`benchmarks/calibrate_evidence.py` fits the defaults. What tells is how two objects overlap where
+both blocks have labelled the same voxels. How they touch across the face between the blocks, and
+whether flows on both sides agree, can be asked as well, and is where it has been counted; on the
+images of the defaults it adds nothing to the overlap.
 """
 
 from __future__ import annotations
@@ -37,14 +37,12 @@ class Evidence:
     """Of two objects that share as many voxels as they do not: likeness 1/2."""
     overlap: float = 1.5
     """Per unit of the logit of the likeness in the zone; at least 0."""
-    face_bias: float = 2.5
-    """Of two objects that touch in half of their faces, in which flows agree as they usually do."""
-    contact: float = 1.7
-    """Per unit of the logit of the likeness of their faces; at least 0."""
-    agreement: float = 7.0
+    contact: float = 0.0
+    """Per unit of the logit of the likeness at the face of objects that touch; at least 0."""
+    agreement: float = 0.0
     """Per unit of the mean cosine between the flows on both sides; at least 0."""
-    usual: float = 0.94
-    """Mean cosine that is evidence for neither, and what is assumed where flows are not known."""
+    usual: float = 0.95
+    """Mean cosine that is evidence for neither."""
     size_exponent: float = 1.0
     """Evidence of objects of n voxels counts n ** size_exponent times."""
     apart: float = 0.0
@@ -68,27 +66,21 @@ class Evidence:
         Parameters
         ----------
         columns
-            `n_u`, `n_v`, `n_uv` and, where blocks share no zone, `face_u`, `face_v`, `contact` and
-            perhaps `agreement`.
+            `n_u`, `n_v`, `n_uv`; perhaps `face_u`, `face_v` and `contact`; then also `agreement`.
 
         Raises
         ------
         BigsegError
             The counts of an edge contradict each other.
         """
-        n_u, n_v = columns["n_u"], columns["n_v"]
-        odds = self.bias + self.overlap * logit(likeness(n_u, n_v, columns["n_uv"]))
-        if "contact" not in columns:
-            return np.asarray(odds, np.float64)
-        touch = columns["contact"]
-        at_face = self.face_bias + self.contact * logit(
-            likeness(columns["face_u"], columns["face_v"], touch)
-        )
-        if "agreement" in columns:
-            mean = columns["agreement"] / (AGREEMENT_STEPS * np.maximum(touch, 1))
-            at_face += self.agreement * np.where(touch > 0, mean - self.usual, 0)
-        blind = (n_u == 0) | (n_v == 0)
-        return np.asarray(np.where(blind, np.where(touch > 0, at_face, 0), odds), np.float64)
+        like = likeness(columns["n_u"], columns["n_v"], columns["n_uv"])
+        odds = self.bias + self.overlap * logit(like)
+        if "contact" in columns and (self.contact or self.agreement):
+            touch = columns["contact"]
+            like, cosine = face_features(columns)
+            more = self.contact * logit(like) + self.agreement * (cosine - self.usual)
+            odds += np.where(touch > 0, more, 0)
+        return odds
 
     def probability(self, columns: Columns) -> NDArray[np.float64]:
         """Probability, (edges,), that truth has the objects of an edge as one."""
@@ -111,7 +103,7 @@ class Evidence:
         -------
         (edges,) float64
             ``n ** size_exponent * (log_odds + log((1 - beta) / beta))``, where n is the mean of the
-            voxels of both in the zone, or at the face if there is no zone.
+            voxels of both in the zone.
 
         Raises
         ------
@@ -123,10 +115,10 @@ class Evidence:
         if not 0 < beta < 1:
             raise SpecError(f"beta is {beta}; it must lie between 0 and 1, both excluded.")
         odds = self.log_odds(columns) + math.log((1 - beta) / beta)
+        if self.size_exponent == 0:
+            return odds
         size = (columns["n_u"] + columns["n_v"]) / 2
-        if "contact" in columns:
-            size = np.where(size > 0, size, (columns["face_u"] + columns["face_v"]) / 2)
-        return np.asarray(odds if self.size_exponent == 0 else size**self.size_exponent * odds)
+        return np.asarray(size**self.size_exponent * odds, np.float64)
 
     def as_dict(self) -> dict[str, float]:
         """For JSON."""
@@ -167,6 +159,14 @@ def likeness(n_u: NDArray[Any], n_v: NDArray[Any], n_uv: NDArray[Any]) -> NDArra
         )
     product = np.maximum(np.asarray(n_u, np.float64) * n_v, 1)
     return np.asarray(np.minimum(n_uv / np.sqrt(product), 1), np.float64)
+
+
+def face_features(columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Likeness of the objects of each edge at the face, and mean cosine of the flows there."""
+    touch = columns["contact"]
+    like = likeness(columns["face_u"], columns["face_v"], touch)
+    total = columns.get("agreement", np.zeros(len(touch), np.int64))
+    return like, np.asarray(total / (AGREEMENT_STEPS * np.maximum(touch, 1)), np.float64)
 
 
 def similarity(edges: Edges) -> NDArray[np.float64]:

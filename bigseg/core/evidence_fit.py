@@ -10,14 +10,14 @@ is usual for psychometric functions (Wichmann and Hill, 2001, doi:10.3758/BF0319
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from bigseg.core.evidence import AGREEMENT_STEPS, Columns, Evidence, likeness, logit
+from bigseg.core.evidence import Columns, Evidence, face_features, likeness, logit
 from bigseg.core.overlap import contingency
 from bigseg.errors import BigsegError
 
@@ -45,18 +45,15 @@ class Reliability:
     """Share of edges on the wrong side of one half."""
 
 
-def fit(columns: Columns, same: NDArray[np.bool_], *, start: Evidence | None = None) -> Evidence:
+def fit(columns: Columns, same: NDArray[np.bool_]) -> Evidence:
     """Coefficients that make the truth about edges most likely.
 
     Parameters
     ----------
     columns
-        See `Evidence.log_odds`. Edges with overlap fit `bias` and `overlap`; those with contact
-        fit `face_bias`, `contact` and, with flows, `agreement` and `usual`.
+        See `Evidence.log_odds`; what is not there is not fitted.
     same
         (edges,) whether both objects are one in truth.
-    start
-        What stays where there is nothing to fit; the defaults if None.
 
     Returns
     -------
@@ -66,29 +63,28 @@ def fit(columns: Columns, same: NDArray[np.bool_], *, start: Evidence | None = N
     Raises
     ------
     BigsegError
-        Fewer than 10 edges that overlap are one in truth, or are two.
+        Fewer than 10 edges are one in truth, or are two.
     """
-    found = start or Evidence()
-    known = columns["n_uv"] > 0
-    _check(same[known])
-    like = likeness(columns["n_u"], columns["n_v"], columns["n_uv"])
-    (bias, overlap), lapses = _logistic(logit(like[known])[:, None], same[known])
-    found = replace(found, bias=bias, overlap=overlap, together=lapses[0], apart=lapses[1])
+    for kind, count in (("one object", same.sum()), ("two", (~same).sum())):
+        if count < _FEWEST:
+            raise BigsegError(
+                f"only {count} of {len(same)} edges join what is {kind} in truth; at least "
+                f"{_FEWEST} are needed to fit evidence: use more images, smaller blocks or a "
+                "narrower halo."
+            )
+    features = [logit(likeness(columns["n_u"], columns["n_v"], columns["n_uv"]))]
     touch = columns["contact"] > 0 if "contact" in columns else np.zeros(len(same), bool)
-    if min(np.count_nonzero(same[touch]), np.count_nonzero(~same[touch])) < _FEWEST:
-        return found
-    rows = {name: column[touch] for name, column in columns.items()}
-    like = likeness(rows["face_u"], rows["face_v"], rows["contact"])
-    features = [logit(like)]
-    usual = found.usual
-    if "agreement" in rows and rows["agreement"].any():
-        mean = rows["agreement"] / (AGREEMENT_STEPS * rows["contact"])
-        usual = float(mean[same[touch]].mean())
-        features.append(mean - usual)
-    weights, _ = _logistic(np.stack(features, axis=1), same[touch])
-    agreement = weights[2] if len(weights) > 2 else found.agreement
-    return replace(
-        found, face_bias=weights[0], contact=weights[1], agreement=agreement, usual=usual
+    usual = Evidence().usual
+    if touch.any():
+        like, cosine = face_features(columns)
+        features.append(np.where(touch, logit(like), 0))
+        if "agreement" in columns and columns["agreement"].any():
+            usual = float(cosine[touch].mean())
+            features.append(np.where(touch, cosine - usual, 0))
+    weights, lapses = _logistic(np.stack(features, axis=1), same)
+    bias, overlap, contact, agreement = [*weights, 0.0, 0.0][:4]
+    return Evidence(
+        bias, overlap, contact, agreement, usual=usual, together=lapses[0], apart=lapses[1]
     )
 
 
@@ -104,16 +100,6 @@ def reliability(
     gap = np.abs(np.bincount(where, p, bins) - np.bincount(where, same, bins)).sum() / len(same)
     wrong = ((p > 0.5) != same).mean()
     return Reliability(len(same), int(same.sum()), float(loss), float(gap), float(wrong))
-
-
-def _check(same: NDArray[np.bool_]) -> None:
-    for kind, count in (("one object", same.sum()), ("two", (~same).sum())):
-        if count < _FEWEST:
-            raise BigsegError(
-                f"only {count} of {len(same)} edges join what is {kind} in truth; at least "
-                f"{_FEWEST} are needed to fit evidence: use more images, smaller blocks or a "
-                "narrower halo."
-            )
 
 
 def _logistic(

@@ -10,7 +10,6 @@ from bigseg.core.edges import edge_columns
 from bigseg.core.faces import face_contacts
 from bigseg.errors import ImageError
 
-NONE = np.zeros(0, np.uint32)
 layers = arrays.arrays(np.uint32, (3, 4), elements=st.integers(0, 3))
 fields = arrays.arrays(np.int8, (2, 3, 4), elements=st.integers(-127, 127))
 
@@ -63,14 +62,3 @@ def test_rows_hold_overlap_and_contact_of_the_same_pair(a, b, near, far) -> None
         assert table["n_u"][row] == (a == u).sum()
         assert table["n_uv"][row] == ((a == u) & (b == v)).sum()
         assert table["contact"][row] == ((near == u) & (far == v)).sum()
-
-
-@given(layers, layers)
-@settings(deadline=None, max_examples=20)
-def test_without_a_zone_rows_are_the_pairs_that_touch(near, far) -> None:
-    contacts = face_contacts(near, far)
-    table = edge_columns(NONE, NONE, contacts)
-    assert table["u"].tolist() == contacts.u.tolist()
-    assert table["contact"].tolist() == contacts.contact.tolist()
-    assert not table["n_u"].any()
-    assert len(edge_columns(NONE, NONE)["u"]) == 0

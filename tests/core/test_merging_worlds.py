@@ -25,6 +25,7 @@ from tests.shapes import (
     a_rod,
     a_sheet,
     gaps,
+    lattice,
     pieces,
     scatter,
     touching,
@@ -198,28 +199,6 @@ def test_empty_blocks_have_nothing_to_merge() -> None:
     assert not merge(grid, none).any()
 
 
-def cells(shape: Index, pitch: int, radius: float) -> np.ndarray:
-    """Balls or discs on a jittered lattice; touching if they are wider than it."""
-    steps = [np.arange(pitch / 2, n, pitch) if n > 1 else np.zeros(1) for n in shape]
-    centres = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
-    jitter = np.random.default_rng(0).uniform(-1, 1, centres.shape)
-    centres += jitter * (np.array(shape) > 1)
-    found = np.zeros(shape, np.uint32)
-    nearest = np.full(shape, radius**2)
-    for number, centre in enumerate(centres, 1):
-        box = tuple(
-            slice(max(int(c - radius) - 1, 0), int(c + radius) + 2) for c in centre
-        )  # all that it can reach
-        grid = np.ogrid[
-            tuple(slice(s.start, min(s.stop, n)) for s, n in zip(box, shape, strict=True))
-        ]
-        distance = sum((g - c) ** 2 for g, c in zip(grid, centre, strict=True))
-        closer = distance < nearest[box]
-        found[box][closer] = number
-        nearest[box][closer] = distance[closer]
-    return found
-
-
 def oracle(truth: np.ndarray, block: Index, halo: int, errors: Errors) -> Scores:
     grid, found = opinions(truth, block, halo, 8, lambda b: disturbed(truth, b, errors))
     return score(*contingency(merge(grid, found), truth))
@@ -236,7 +215,7 @@ ORACLES = {
 @pytest.mark.parametrize("name", ORACLES)
 def test_blocks_that_know_the_truth_of_their_crop_merge_without_a_mistake(name: str) -> None:
     shape, block, pitch, radius = ORACLES[name]
-    truth = cells(shape, pitch, radius)
+    truth = lattice(shape, pitch, radius)
     scores = oracle(truth, block, 24, Errors())
     assert scores.average_precision == (1, 1, 1)
     assert (scores.predicted, scores.voi_split, scores.voi_merge) == (scores.true, 0, 0)
@@ -245,7 +224,7 @@ def test_blocks_that_know_the_truth_of_their_crop_merge_without_a_mistake(name: 
 @pytest.mark.parametrize("name", ORACLES)
 def test_blocks_that_are_a_voxel_off_agree_nearly_everywhere(name: str) -> None:
     shape, block, pitch, radius = ORACLES[name]
-    scores = oracle(cells(shape, pitch, radius), block, 24, Errors(shift=1))
+    scores = oracle(lattice(shape, pitch, radius), block, 24, Errors(shift=1))
     assert scores.average_precision[0] >= 0.99
 
 
@@ -263,7 +242,7 @@ def test_blocks_that_are_a_voxel_off_agree_nearly_everywhere(name: str) -> None:
 def test_the_published_comparison(
     shape: Index, block: Index, radius: float, errors: Errors
 ) -> None:
-    scores = oracle(cells(shape, 24, radius), block, 48, errors)
+    scores = oracle(lattice(shape, 24, radius), block, 48, errors)
     if errors.shift:
         assert scores.average_precision[0] >= 0.99
     else:
