@@ -60,8 +60,8 @@ def flat(solver: Callable[[], peer.MulticutSolver]) -> Callable[[Graph], tuple[P
 
 
 SOLVERS: dict[str, Callable[[Graph], tuple[Partition, str]]] = {
-    "bigseg": lambda graph: ours(graph, certify=False),
-    "bigseg, certified": lambda graph: ours(graph),
+    "bigseg": ours,
+    "bigseg, one start, no bound": lambda graph: ours(graph, certify=False),
     "bigseg, exact up to 2000 edges": lambda graph: ours(graph, exact_edges=2000, seconds=20),
     "bigseg, reduced to a quarter": lambda graph: ours(
         graph, budget=max(len(graph.u) // 4, 1), certify=False
