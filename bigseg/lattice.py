@@ -12,7 +12,7 @@ from bigseg.spec import SegmentSpec
 from bigseg.stages.predict import BORDER
 
 TILINGS = {2: Tiling(512, 24), 3: Tiling(304, 16)}
-"""Tile redundancy (tile / core)²: 1.22 in 2D, 1.25 in 3D."""
+"""Tile redundancy (tile / core)²: 1.22 in 2D, 1.25 in 3D, and what is left at the ends of axes."""
 PUBLISHED_TILE = 224
 """Of Cellpose 1 to 3, pixels."""
 FIXED_MARGINS = {2: 12, 3: 8}
@@ -138,5 +138,7 @@ def computed_along(length: int, block: int, scale: float, tiling: Tiling) -> int
         return edge * len(starts)
 
     count = ceil(length / block)
-    ends = computed(0) + (computed((count - 1) * block) if count > 1 else 0)
-    return ends + (count - 2) * computed(block) if count > 2 else ends
+    reach = ceil(margin / block) + 1  # blocks that may see an end of the image
+    ends = [n for n in range(count) if n < reach or n >= count - reach]
+    inside = count - len(ends)
+    return sum(computed(n * block) for n in ends) + (inside and inside * computed(reach * block))

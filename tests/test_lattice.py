@@ -86,6 +86,22 @@ def test_u_nets_compute_little_more_of_volumes(shape: tuple[int, int, int], scal
     assert redundancy(UNET, shape, 3, scale) <= 1.25
 
 
+@pytest.mark.parametrize("edge", [1024, 2048, 4096])
+def test_u_nets_compute_no_more_of_cubes_than_whole_strides_take(edge: int) -> None:
+    assert redundancy(UNET, (edge, edge, edge), 3, CUBES) <= 1.275
+
+
+@pytest.mark.parametrize("block", [16, 256, 272])
+@pytest.mark.parametrize("length", [100, 1024, 4096, 4097])
+def test_what_blocks_cost_is_what_they_compute(length: int, block: int) -> None:
+    tiling, computed = Tiling(304, 16), 0
+    for one in Grid((1, 1, 1, length), (1, 1, 1, block), (0, 0, 0, 16)):
+        read = one.read[3]
+        border = BORDER * ((read.start == 0) + (read.stop == length))
+        computed += computed_pixels(tiling, 1, read.stop - read.start + border) // STRIDE
+    assert computed_along(length, block, 1.0, tiling) == computed
+
+
 def test_fixed_tiles_of_a_huge_plane_compute_little_more_than_they_keep() -> None:
     assert of_plane(SAM, 60_000) <= 1.25
 
