@@ -27,29 +27,33 @@ def worker_bytes(steps: Sequence[Step]) -> tuple[str, int]:
     return name, PROCESS + most
 
 
-def check_memory(steps: Sequence[Step], workers: int, available: int) -> None:
+def check_memory(
+    need: tuple[str, int], workers: int, available: int, remedy: str = "a smaller --block"
+) -> None:
     """Refuse blocks that do not fit in memory.
 
     Parameters
     ----------
-    steps
-        Of the run.
+    need
+        Step that needs most memory, and the bytes that one worker needs for it.
     workers
         Blocks that are computed at the same time on this machine.
     available
         Bytes of memory.
+    remedy
+        What to do about it, besides fewer workers.
 
     Raises
     ------
     SpecError
         With what is needed and what to change.
     """
-    name, each = worker_bytes(steps)
+    name, each = need
     if each * workers > available:
         raise SpecError(
             f"Step '{name}' needs about {each / 1e9:.1f} GB of memory for each of {workers} "
             f"worker(s), but {available / 1e9:.1f} GB are available; use fewer --workers, "
-            "or a smaller --block and --halo."
+            f"or {remedy}."
         )
 
 

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from bigseg import files
-from bigseg.budget import PROCESS
-from bigseg.claim import Claim, Way, check_run_folder, is_finished
-from bigseg.errors import OutputExists, SpecError
+from bigseg.budget import PROCESS, check_memory
+from bigseg.claim import Claim, Way
+from bigseg.errors import SpecError
 from bigseg.events import Listener, ignore
+from bigseg.jobs import (
+    DryRun,
+    carry_out,
+    claim_result,
+    look_ahead,
+    plan_run,
+    published,
+    workers_for,
+)
 from bigseg.merge_plan import MergePlan, plan_merge
 from bigseg.merge_spec import MergeSpec
-from bigseg.pipeline import Interrupted, widest
-from bigseg.run.cluster import open_cluster, workers_here
-from bigseg.run.execute import run_steps
-from bigseg.run.folder import Run, is_run, make_steps, open_run
-from bigseg.run.ledger import Ledger
+from bigseg.run.folder import Run, open_run
 from bigseg.run.machine import memory
 from bigseg.spec import parse_as
 from bigseg.stages import tile_publish, tiles, write_tiles
 from bigseg.stages.publish import table_url
-from bigseg.version import VERSION
 
 OWNING, WRITING = 24, 40
 """Bytes for each voxel of a tile while its owner is sought, and of a block that is put together."""
@@ -55,37 +58,6 @@ class Merged:
             f"ids     {self.ids}\n"
             f"run     {self.run}"
         )
-
-
-@dataclass(frozen=True)
-class MergeDryRun:
-    """What a merge would do."""
-
-    run: str
-    labels: str
-    tiles: int
-    shape: tuple[int, ...]
-    """Of the whole, (t, z, y, x)."""
-    steps: tuple[tuple[str, int, tuple[int, ...]], ...]
-    """Name, number of blocks and block shape (t, z, y, x)."""
-    worker_bytes: int
-    """Memory that one worker needs."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        steps = [{"step": n, "blocks": b, "block": list(shape)} for n, b, shape in self.steps]
-        return asdict(self) | {"steps": steps}
-
-    def text(self) -> str:
-        """Say it to a person."""
-        shape = " x ".join(map(str, self.shape))
-        lines = [f"{self.tiles} tiles make {shape} voxels (t, z, y, x)"]
-        lines += [f"{'step':<12}{'blocks':>8}"]
-        lines += [f"{name:<12}{blocks:>8}" for name, blocks, _ in self.steps]
-        lines.append(f"memory      {self.worker_bytes / 1e9:.2f} GB for each worker")
-        lines.append(f"labels      {self.labels}")
-        lines.append(f"run folder  {self.run}")
-        return "\n".join(lines)
 
 
 def merge(
@@ -148,10 +120,11 @@ def execute(
     """Do what a specification says; see `merge`."""
     spec, url = _absolute(spec, run)
     planned = plan_merge(spec, url)
-    steps = make_steps([(step.name, step.stage, step.spec) for step in planned.steps])
-    made = Run(url, VERSION, spec.model_dump(mode="json"), steps)
-    _check_memory(planned, workers_here(cluster, workers, widest(made.steps)))
-    claimed = _claim(made, spec, planned, overwrite)
+    made = plan_run(url, spec, planned.steps)
+    need = ("tiles", worker_bytes(planned))
+    check_memory(need, workers_for(made, cluster, workers), memory(), "smaller tiles")
+    sources = sorted({*map(str, planned.table["file"])})
+    claimed = claim_result(made, spec.target, sources, overwrite=overwrite, is_kind=is_merging)
     return _do(claimed, planned, cluster, workers, listener)
 
 
@@ -181,13 +154,11 @@ def is_merging(run: Run) -> bool:
     return any(step.stage == "tiles" for step in run.steps)
 
 
-def dry_run(spec: MergeSpec, run: str | None = None) -> MergeDryRun:
+def dry_run(spec: MergeSpec, run: str | None = None) -> DryRun:
     """Check everything and say what would be done; nothing is written."""
     spec, url = _absolute(spec, run)
     planned = plan_merge(spec, url)
-    rows = tuple((s.name, len(s.spec.grid), s.spec.grid.block) for s in planned.steps)
-    taken = _taken(planned)
-    return MergeDryRun(url, spec.target, taken.count, taken.shape, rows, worker_bytes(planned))
+    return look_ahead(plan_run(url, spec, planned.steps), spec.target, worker_bytes(planned))
 
 
 def worker_bytes(planned: MergePlan) -> int:
@@ -199,15 +170,6 @@ def worker_bytes(planned: MergePlan) -> int:
 
 def _taken(planned: MergePlan) -> tiles.Spec:
     return next(step.spec for step in planned.steps if isinstance(step.spec, tiles.Spec))
-
-
-def _check_memory(planned: MergePlan, workers: int) -> None:
-    each, available = worker_bytes(planned), memory()
-    if each * workers > available:
-        raise SpecError(
-            f"Merging needs about {each / 1e9:.1f} GB of memory for each of {workers} worker(s), "
-            f"but {available / 1e9:.1f} GB are available; use fewer --workers, or smaller tiles."
-        )
 
 
 def _absolute(spec: MergeSpec, run: str | None) -> tuple[MergeSpec, str]:
@@ -222,39 +184,6 @@ def _absolute(spec: MergeSpec, run: str | None) -> tuple[MergeSpec, str]:
     return spec, files.absolute(run or spec.run)
 
 
-def _claim(run: Run, spec: MergeSpec, planned: MergePlan, overwrite: bool) -> Claim:
-    """Decide how a run begins; nothing is written."""
-    former = open_run(run.url) if is_run(run.url) else None
-    way = Way.NEW
-    if former is not None:
-        if not is_merging(former):
-            raise SpecError(f"{run.url} holds a run of another kind; choose another with --run.")
-        same = former.steps[-1].fingerprint == run.steps[-1].fingerprint
-        way = Way.CONTINUE if same and not is_finished(former) else Way.ANEW
-        if way is Way.ANEW and not overwrite:
-            what = "is finished already" if same else "holds a merge of other tiles or settings"
-            raise OutputExists(
-                f"{run.url} {what}; choose another output, or replace it with --overwrite."
-            )
-    if way is not Way.CONTINUE:
-        _check_target(spec.target, former)
-        for url in sorted({*map(str, planned.table["file"])}):
-            check_run_folder(run.url, url, spec.target, way)
-    for url in (run.url, spec.target):
-        files.check_writable(url)
-    return Claim(run, spec.target, way)
-
-
-def _check_target(target: str, former: Run | None) -> None:
-    """Refuse to replace anything but what the former run has made."""
-    ours = former is not None and former.settings.get("output") == target
-    if files.names(target) and not ours:
-        raise OutputExists(
-            f"{target} exists already, and no merge beside it says that it made it; "
-            "choose another output."
-        )
-
-
 def _do(
     claimed: Claim,
     planned: MergePlan | None,
@@ -262,26 +191,21 @@ def _do(
     workers: int | None,
     listener: Listener,
 ) -> Merged:
-    started, run = time.monotonic(), claimed.run
-    # What has to be started may be refused, too, so nothing is written before.
-    where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
-    try:
-        with open_cluster(where, workers, widest(run.steps)) as opened:
-            claimed.take()
-            if planned is not None:
-                tiles.write_tiles(run.url, planned.table)
-            run_steps(run, opened.execute, opened.workers, cores=opened.cores, listen=listener)
-    except KeyboardInterrupt:
-        remedy = f"'bigseg run {run.url}' continues." if is_run(run.url) else "Nothing is written."
-        raise Interrupted(f"Interrupted. {remedy}") from None
-    files.remove(files.join(run.url, "scratch"))
-    published = Ledger.of(run, run.step("publish")).finished() or {}
+    run = claimed.run
+
+    def keep_tiles() -> None:
+        if planned is not None:
+            tiles.write_tiles(run.url, planned.table)
+
+    seconds = carry_out(
+        claimed, cluster=cluster, workers=workers, listener=listener, first=keep_tiles
+    )
     return Merged(
         labels=claimed.target,
-        objects=int(published["objects"]),
+        objects=published(run),
         tiles=len(run.step("tiles").spec.grid),
         table=table_url(claimed.target),
         ids=tile_publish.origins_url(claimed.target),
         run=run.url,
-        seconds=round(time.monotonic() - started, 2),
+        seconds=seconds,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +14,6 @@ from bigseg.claim import (
     check_predictions,
     check_space,
     claim,
-    is_finished,
     remove_run,
     scratch_bytes,
 )
@@ -24,22 +21,30 @@ from bigseg.diameter import estimate_diameter
 from bigseg.errors import ImageError, SpecError
 from bigseg.events import Listener, ignore
 from bigseg.io.volume import Volume
+from bigseg.jobs import (
+    DryRun,
+    carry_out,
+    check_unfinished,
+    look_ahead,
+    plan_run,
+    published,
+    workers_for,
+)
 from bigseg.nets.catalogue import cached
 from bigseg.nets.functions import is_function, name_of
 from bigseg.nets.published import PUBLISHED
 from bigseg.nets.weights import bundled
 from bigseg.plan import describe_models, plan_segment
-from bigseg.run.cluster import open_cluster, workers_here
-from bigseg.run.execute import run_steps
-from bigseg.run.folder import Run, is_run, make_steps, open_run
-from bigseg.run.folder import Step as RunStep
+from bigseg.run.folder import Run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import memory
 from bigseg.sampling import View
 from bigseg.spec import SegmentSpec, parse
 from bigseg.stages import publish, report
 from bigseg.stages.normalize import Sight
-from bigseg.version import VERSION
+from bigseg.steps import Step
+
+REMEDY, AGAIN = "a smaller --block and --halo", "start it again with a smaller --block and --halo"
 
 
 @dataclass(frozen=True)
@@ -63,41 +68,6 @@ class Result:
             f"table   {self.table}\n"
             f"report  {self.report}"
         )
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a run would do."""
-
-    run: str
-    labels: str
-    steps: tuple[tuple[str, int, tuple[int, ...]], ...]
-    """Name, number of blocks and block shape (t, z, y, x)."""
-    scratch_bytes: int
-    """Scratch space before compression."""
-    worker_bytes: int
-    """Memory that one worker needs."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        steps = [{"step": n, "blocks": b, "block": list(shape)} for n, b, shape in self.steps]
-        return {
-            "run": self.run,
-            "labels": self.labels,
-            "steps": steps,
-            "scratch_bytes": self.scratch_bytes,
-            "worker_bytes": self.worker_bytes,
-        }
-
-    def text(self) -> str:
-        """Say it to a person."""
-        lines = [f"{'step':<12}{'blocks':>8}  block (t, z, y, x)"]
-        lines += [f"{n:<12}{b:>8}  {', '.join(map(str, shape))}" for n, b, shape in self.steps]
-        lines.append(f"scratch     {self.scratch_bytes / 1e9:.2f} GB before compression")
-        lines.append(f"memory      {self.worker_bytes / 1e9:.2f} GB for each worker")
-        lines.append(f"labels      {self.labels}")
-        lines.append(f"run folder  {self.run}")
-        return "\n".join(lines)
 
 
 def segment(
@@ -159,13 +129,9 @@ def execute(
     spec, url = _absolute(spec, run)
     spec = _measured(spec)
     planned = plan_segment(spec, url)
-    steps = make_steps([(step.name, step.stage, step.spec) for step in planned])
-    for step in steps:
-        step.module.check(step.spec)
-    check_memory(planned, workers_here(cluster, workers, widest(steps)), memory())
-    claimed = claim(
-        Run(url, VERSION, spec.model_dump(mode="json"), steps), spec, planned, overwrite
-    )
+    made = plan_run(url, spec, planned)
+    check_memory(worker_bytes(planned), workers_for(made, cluster, workers), memory(), REMEDY)
+    claimed = claim(made, spec, planned, overwrite)
     return _do(claimed, spec, cluster, workers, listener)
 
 
@@ -180,9 +146,9 @@ def resume(
     found = open_run(files.absolute(run))
     spec = parse(found.settings)
     check_predictions(found)
-    for step in found.steps:
-        if not Ledger.of(found, step).tally().finished:
-            step.module.check(step.spec)
+    check_unfinished(found)
+    left = [Step(step.name, step.stage, step.spec) for step in found.steps]
+    check_memory(worker_bytes(left), workers_for(found, cluster, workers), memory(), AGAIN)
     return _do(Claim(found, spec.target, Way.CONTINUE), spec, cluster, workers, listener)
 
 
@@ -190,12 +156,11 @@ def dry_run(spec: SegmentSpec, run: str | None = None) -> DryRun:
     """Check everything and say what would be done; nothing is written."""
     spec, url = _absolute(spec, run)
     spec = _measured(spec)
-    steps = plan_segment(spec, url)
-    for step in make_steps([(step.name, step.stage, step.spec) for step in steps]):
-        step.module.check(step.spec)
-    check_space(url, steps)
-    rows = tuple((s.name, len(s.spec.grid), s.spec.grid.block) for s in steps)
-    return DryRun(url, spec.target, rows, scratch_bytes(steps), worker_bytes(steps)[1])
+    planned = plan_segment(spec, url)
+    made = plan_run(url, spec, planned)
+    check_space(url, planned)
+    need = worker_bytes(planned)[1]
+    return look_ahead(made, spec.target, need, scratch=scratch_bytes(planned))
 
 
 def _measured(spec: SegmentSpec) -> SegmentSpec:
@@ -251,44 +216,29 @@ def _absolute_model(model: str) -> str:
     return files.absolute(model) if not known and files.exists(model) else model
 
 
-class Interrupted(KeyboardInterrupt):
-    """Somebody pressed Ctrl-C; the message says how to go on. No `Exception`, as its base."""
-
-    exit_code = 130
-
-
 def _do(
     claimed: Claim, spec: SegmentSpec, cluster: str | None, workers: int | None, listener: Listener
 ) -> Result:
-    started, run = time.monotonic(), claimed.run
-    # What has to be started may be refused, too, so nothing is written before.
-    where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
+    run = claimed.run
     try:
-        with open_cluster(where, workers, widest(run.steps)) as opened:
-            claimed.take()
-            run_steps(run, opened.execute, opened.workers, cores=opened.cores, listen=listener)
-    except KeyboardInterrupt:
-        remedy = f"'bigseg run {run.url}' continues." if is_run(run.url) else "Nothing is written."
-        raise Interrupted(f"Interrupted. {remedy}") from None
+        seconds = carry_out(
+            claimed,
+            cluster=cluster,
+            workers=workers,
+            listener=listener,
+            keep_scratch=spec.keep_scratch,
+        )
     except ImageError:
         _withdraw(run)
         raise
-    if not spec.keep_scratch:
-        files.remove(files.join(run.url, "scratch"))
-    published = Ledger.of(run, run.step("publish")).finished() or {}
     return Result(
         labels=spec.target,
-        objects=int(published["objects"]),
+        objects=published(run),
         table=publish.table_url(spec.target),
         report=report.url(run.url),
         run=run.url,
-        seconds=round(time.monotonic() - started, 2),
+        seconds=seconds,
     )
-
-
-def widest(steps: Sequence[RunStep]) -> int:
-    """Most blocks of a step."""
-    return max(len(step.spec.grid) for step in steps)
 
 
 def _withdraw(run: Run) -> None:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from bigseg import files
-from bigseg.budget import PROCESS
-from bigseg.claim import Claim, Way, check_run_folder, is_finished, remove_run
-from bigseg.errors import ImageError, OutputExists, SpecError
+from bigseg.budget import PROCESS, check_memory
+from bigseg.claim import Claim, Way, remove_run
+from bigseg.errors import ImageError
 from bigseg.events import Listener, ignore
 from bigseg.grid import size
 from bigseg.io.volume import Volume
+from bigseg.jobs import (
+    DryRun,
+    carry_out,
+    check_unfinished,
+    claim_result,
+    look_ahead,
+    plan_run,
+    workers_for,
+)
 from bigseg.nets.published import PUBLISHED
 from bigseg.nets.weights import bundled
-from bigseg.pipeline import Interrupted, widest
 from bigseg.restoration_plan import RestoreSpec, plan_restore
-from bigseg.run.cluster import open_cluster, workers_here
-from bigseg.run.execute import run_steps
-from bigseg.run.folder import Run, is_run, make_steps, open_run
+from bigseg.run.folder import Run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import memory
 from bigseg.spec import parse_as
 from bigseg.stages import restore as stage
 from bigseg.steps import Step
-from bigseg.version import VERSION
 
 NETWORK = 350_000_000
 """Bytes of a network of the published width at work on a tile."""
@@ -52,35 +56,6 @@ class Restored:
             f"image  {self.image}\n"
             f"run    {self.run}"
         )
-
-
-@dataclass(frozen=True)
-class RestorePlan:
-    """What a restoration would do."""
-
-    run: str
-    image: str
-    steps: tuple[tuple[str, int, tuple[int, ...]], ...]
-    """Name, number of blocks and block shape (t, z, y, x)."""
-    output_bytes: int
-    """Size of the finest level of the result before compression."""
-    worker_bytes: int
-    """Memory that one worker needs."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        steps = [{"step": n, "blocks": b, "block": list(shape)} for n, b, shape in self.steps]
-        return asdict(self) | {"steps": steps}
-
-    def text(self) -> str:
-        """Say it to a person."""
-        lines = [f"{'step':<12}{'blocks':>8}  block (t, z, y, x)"]
-        lines += [f"{n:<12}{b:>8}  {', '.join(map(str, shape))}" for n, b, shape in self.steps]
-        lines.append(f"output      {self.output_bytes / 1e9:.2f} GB before compression")
-        lines.append(f"memory      {self.worker_bytes / 1e9:.2f} GB for each worker")
-        lines.append(f"image       {self.image}")
-        lines.append(f"run folder  {self.run}")
-        return "\n".join(lines)
 
 
 def restore(
@@ -138,12 +113,13 @@ def execute(
     """Do what a specification says; see `restore`."""
     spec, url = _absolute(spec, run)
     planned = plan_restore(spec, url)
-    steps = make_steps([(step.name, step.stage, step.spec) for step in planned])
-    for step in steps:
-        step.module.check(step.spec)
-    made = Run(url, VERSION, spec.model_dump(mode="json"), steps)
-    _check_memory(planned, workers_here(cluster, workers, widest(made.steps)))
-    return _do(_claim(made, spec, overwrite), cluster, workers, listener)
+    made = plan_run(url, spec, planned)
+    need = ("restore", worker_bytes(_restored(planned)))
+    check_memory(need, workers_for(made, cluster, workers), memory(), "a coarser --level")
+    claimed = claim_result(
+        made, spec.target, [spec.image], overwrite=overwrite, is_kind=is_restoration
+    )
+    return _do(claimed, cluster, workers, listener)
 
 
 def resume(
@@ -155,9 +131,7 @@ def resume(
 ) -> Restored:
     """Continue an interrupted restoration, with the settings it was started with."""
     found = open_run(files.absolute(run))
-    for step in found.steps:
-        if not Ledger.of(found, step).tally().finished:
-            step.module.check(step.spec)
+    check_unfinished(found)
     target = parse_as(RestoreSpec, found.settings).target
     return _do(Claim(found, target, Way.CONTINUE), cluster, workers, listener)
 
@@ -167,15 +141,15 @@ def is_restoration(run: Run) -> bool:
     return any(step.stage == "restore" for step in run.steps)
 
 
-def dry_run(spec: RestoreSpec, run: str | None = None) -> RestorePlan:
+def dry_run(spec: RestoreSpec, run: str | None = None) -> DryRun:
     """Check everything and say what would be done; nothing is written."""
     spec, url = _absolute(spec, run)
-    steps = plan_restore(spec, url)
-    rows = tuple((s.name, len(s.spec.grid), s.spec.grid.block) for s in steps)
-    restored = _restored(steps)
+    planned = plan_restore(spec, url)
+    restored = _restored(planned)
     itemsize = stage.restored_image(restored).dtype.itemsize
-    voxels = prod(restored.shape) * len(restored.channels)
-    return RestorePlan(url, spec.target, rows, voxels * itemsize, worker_bytes(restored))
+    output = prod(restored.shape) * len(restored.channels) * itemsize
+    made = plan_run(url, spec, planned)
+    return look_ahead(made, spec.target, worker_bytes(restored), output=output)
 
 
 def worker_bytes(spec: stage.Spec) -> int:
@@ -186,15 +160,6 @@ def worker_bytes(spec: stage.Spec) -> int:
     planes = prod(size(inner)[2:]) * PER_PIXEL
     kept = read * (2 * stored * len(spec.channels) + 4) + written * (4 + stored)
     return PROCESS + NETWORK + kept + planes
-
-
-def _check_memory(planned: list[Step], workers: int) -> None:
-    each, available = worker_bytes(_restored(planned)), memory()
-    if each * workers > available:
-        raise SpecError(
-            f"Step 'restore' needs about {each / 1e9:.1f} GB of memory for each of {workers} "
-            f"worker(s), but {available / 1e9:.1f} GB are available; use fewer --workers."
-        )
 
 
 def _restored(planned: list[Step]) -> stage.Spec:
@@ -211,53 +176,12 @@ def _absolute(spec: RestoreSpec, run: str | None) -> tuple[RestoreSpec, str]:
     return spec, files.absolute(run or spec.run)
 
 
-def _claim(run: Run, spec: RestoreSpec, overwrite: bool) -> Claim:
-    """Decide how a run begins; nothing is written."""
-    former = open_run(run.url) if is_run(run.url) else None
-    way = Way.NEW
-    if former is not None:
-        if not is_restoration(former):
-            raise SpecError(f"{run.url} holds a run that segments; choose another with --run.")
-        same = former.steps[-1].fingerprint == run.steps[-1].fingerprint
-        way = Way.CONTINUE if same and not is_finished(former) else Way.ANEW
-        if way is Way.ANEW and not overwrite:
-            what = "is finished already" if same else "holds a restoration with other settings"
-            raise OutputExists(
-                f"{run.url} {what}; choose another output, or replace it with --overwrite."
-            )
-    if way is not Way.CONTINUE:
-        _check_target(spec.target, former)
-        check_run_folder(run.url, spec.image, spec.target, way)
-    for url in (run.url, spec.target):
-        files.check_writable(url)
-    return Claim(run, spec.target, way)
-
-
-def _check_target(target: str, former: Run | None) -> None:
-    """Refuse to replace anything but what the former run has made."""
-    ours = former is not None and former.settings.get("output") == target
-    if files.names(target) and not ours:
-        raise OutputExists(
-            f"{target} exists already, and no restoration beside it says that it made it; "
-            "choose another output."
-        )
-
-
 def _do(claimed: Claim, cluster: str | None, workers: int | None, listener: Listener) -> Restored:
-    started, run = time.monotonic(), claimed.run
-    # What has to be started may be refused, too, so nothing is written before.
-    where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
+    run = claimed.run
     try:
-        with open_cluster(where, workers, widest(run.steps)) as opened:
-            claimed.take()
-            run_steps(run, opened.execute, opened.workers, cores=opened.cores, listen=listener)
-    except KeyboardInterrupt:
-        remedy = f"'bigseg run {run.url}' continues." if is_run(run.url) else "Nothing is written."
-        raise Interrupted(f"Interrupted. {remedy}") from None
+        seconds = carry_out(claimed, cluster=cluster, workers=workers, listener=listener)
     except ImageError:
         if not Ledger.of(run, run.step("restore")).tally().done:
             remove_run(run.url)
         raise
-    files.remove(files.join(run.url, "scratch"))
-    shape = Volume.open(claimed.target).shape
-    return Restored(claimed.target, shape, run.url, round(time.monotonic() - started, 2))
+    return Restored(claimed.target, Volume.open(claimed.target).shape, run.url, seconds)

@@ -7,8 +7,8 @@ import pytest
 from bigseg.budget import PROCESS, SMALL, check_memory, worker_bytes
 from bigseg.claim import scratch_bytes
 from bigseg.errors import SpecError
-from bigseg.plan import Step
 from bigseg.stages import label, predict
+from bigseg.steps import Step
 
 
 def labelling(block: tuple[int, ...]) -> Step:
@@ -53,9 +53,9 @@ def test_needs_grow_with_the_block_and_its_halo_alone() -> None:
 
 def test_what_does_not_fit_is_refused_with_the_remedy() -> None:
     steps = [labelling((1, 256, 256, 256))]
-    check_memory(steps, 2, 8_000_000_000)
+    check_memory(worker_bytes(steps), 2, 8_000_000_000)
     with pytest.raises(SpecError, match=r"'label' needs about 1\.\d GB .* 8 worker\(s\), but 8\.0"):
-        check_memory(steps, 8, 8_000_000_000)
+        check_memory(worker_bytes(steps), 8, 8_000_000_000)
 
 
 def test_large_weights_count(tmp_path: Path) -> None:

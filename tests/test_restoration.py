@@ -18,9 +18,9 @@ from bigseg.io.create import create_arrays, publish
 from bigseg.io.ome import describe
 from bigseg.io.plan import plan_image
 from bigseg.io.volume import Volume
+from bigseg.jobs import Interrupted
 from bigseg.nets import restorer, weights
 from bigseg.nets.cellpose_unet import CellposeUNet
-from bigseg.pipeline import Interrupted
 from bigseg.restoration_plan import RestoreSpec
 from bigseg.run.folder import open_run
 from bigseg.run.worker import run_block
@@ -242,14 +242,14 @@ def test_what_no_restoration_made_is_never_replaced(
     image: str, model: str, tmp_path: Path, overwrite: bool
 ) -> None:
     other = make_image(str(tmp_path / "other.zarr"), voxels())
-    with pytest.raises(OutputExists, match=r"other.zarr exists already, and no restoration"):
+    with pytest.raises(OutputExists, match=r"other.zarr exists already, and no run beside it"):
         run_restore(image, other, model=model, overwrite=overwrite)
     np.testing.assert_array_equal(pixels(other), voxels())
 
 
 def test_a_run_that_segments_is_not_taken_over(image: str, model: str, tmp_path: Path) -> None:
     files.put(str(tmp_path / "run/run.json"), b'{"bigseg": "1", "settings": {}, "steps": []}')
-    with pytest.raises(SpecError, match="holds a run that segments"):
+    with pytest.raises(SpecError, match="holds a run of another kind"):
         run_restore(image, str(tmp_path / "out.zarr"), model=model, run=str(tmp_path / "run"))
 
 
@@ -297,8 +297,8 @@ def test_a_dry_run_writes_nothing(image: str, model: str, tmp_path: Path) -> Non
     settings = {"image": image, "output": str(tmp_path / "out.zarr"), "model": model}
     plan = restoration.dry_run(parse_as(RestoreSpec, settings))
     assert ("restore", 8, (1, 2, 64, 64)) in plan.steps
-    assert plan.output_bytes == 2 * int(np.prod(SHAPE))
-    assert "restore            8  1, 2, 64, 64" in plan.text()
+    assert plan.sizes["output"] == 2 * int(np.prod(SHAPE))
+    assert "restore                  8  1, 2, 64, 64" in plan.text()
     assert set(tmp_path.rglob("*")) == before
 
 
