@@ -24,7 +24,7 @@ Score = Literal["fitted", "iou", "max"]
 Ints = NDArray[np.int64]
 Costs = NDArray[np.float64]
 
-SMALLER, LARGER = 1.0, 2.0
+SMALLER, LARGER, CONSTANT = 1.0, 2.0, -1.0
 """Of `fitted`: weights of the log-odds of the shared part of the smaller and the larger object."""
 
 
@@ -111,7 +111,7 @@ def link_costs(
 
     With s and l, the shares of the smaller and of the larger object that the other covers, and
     ``o(p) = log(p' / (1 - p'))`` of ``p' = 0.998 p + 0.001``, the score `fitted` has the log-odds
-    ``o(s) + 2 o(l)``, `iou` and `max` have ``o(iou)`` and ``o(l)``; to each
+    ``o(s) + 2 o(l) - 1``, `iou` and `max` have ``o(iou)`` and ``o(l)``; to each
     ``log((1 - beta) / beta)`` is added. `iou` and `max` alone cut the caps of round objects off,
     where a plane's object is much smaller than the next, and the share of the smaller alone sees
     no difference between a cap and another object that begins above a large one.
@@ -143,7 +143,7 @@ def link_costs(
             f"apart, that share {n_uv[row]}; that cannot be: count the pairs of planes again."
         )
     if weighing.score == "fitted":
-        odds = SMALLER * _odds(n_uv / smaller) + LARGER * _odds(n_uv / larger)
+        odds = SMALLER * _odds(n_uv / smaller) + LARGER * _odds(n_uv / larger) + CONSTANT
     elif weighing.score == "iou":
         odds = _odds(n_uv / (n_u + n_v - n_uv))
     else:

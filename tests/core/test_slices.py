@@ -80,7 +80,7 @@ def test_costs_are_the_log_odds_that_are_written_down() -> None:
     def odds(share: float) -> float:
         return float(np.log((0.998 * share + 0.001) / (1 - (0.998 * share + 0.001))))
 
-    assert cost(36, 48, 60) == pytest.approx(odds(0.75) + 2 * odds(0.6))
+    assert cost(36, 48, 60) == pytest.approx(odds(0.75) + 2 * odds(0.6) - 1)
     assert cost(30, 40, 60, score="iou") == pytest.approx(odds(3 / 7))
     assert cost(30, 40, 60, score="max") == pytest.approx(odds(0.5))
     assert cost(30, 40, 60, size_exponent=0.5) == pytest.approx(cost(30, 40, 60) * 50**0.5)

@@ -128,8 +128,8 @@ def test_objects_are_the_same_whatever_the_blocks(block: Index, gap: int, seed: 
 @pytest.mark.parametrize("block", [(64, 64, 64), (5, 15, 32)])
 def test_balls_come_back(block: Index) -> None:
     truth = np.zeros((1, 12, 30, 30), np.uint32)
-    truth[0][ball((12, 30, 30), (5, 9, 9), 5)] = 1
-    truth[0][ball((12, 30, 30), (6, 20, 20), 5)] = 2
+    truth[0][ball((12, 30, 30), (5, 9, 9), 5.4)] = 1
+    truth[0][ball((12, 30, 30), (6, 20, 20), 5.4)] = 2
     assert same_partition(stacked(by_plane(truth), block), truth)
 
 
