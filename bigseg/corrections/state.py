@@ -169,12 +169,21 @@ def _spot(state: State, point: tuple[int, ...]) -> Spot:
     number = grid.number(block.index)
     box = tuple(slice(p, p + 1) for p in place)
     local = int(divisions.read_labels(state.opinions, block, box)[0, 0, 0])
-    id = int(divisions.read_ids(state.url, block.id, number)[local - 1]) if local else 0
+    id = _id(state, number, local) if local else 0
     if id == 0:
         raise SpecError(
             f"The point {name} lies in no object of {state.written.target}; choose a voxel of one."
         )
     return Spot(name, place, number, local, id)
+
+
+def _id(state: State, number: int, local: int) -> int:
+    """Final id of a node."""
+    first, last = map(int, state.offsets[number : number + 2])
+    if local <= last - first:
+        return int(scratch(graph.ids_url(state.url))[first + local - 1])
+    rows = divisions.read_divided(state.url, state.block(number).id) or {}
+    return int(rows["final"][rows["id"] == local][0])
 
 
 def find_objects(state: State, ids: Iterable[int]) -> Table:

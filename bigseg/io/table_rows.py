@@ -52,7 +52,8 @@ def replace_rows(url: str, gone: NDArray[np.integer[Any]], rows: Mapping[str, ND
     out = np.union1d(gone, rows[KEY].astype(np.int64))
     with _opened(url) as table:
         new = pa.table(dict(rows)).select(table.schema_arrow.names).cast(table.schema_arrow)
-        with pq.ParquetWriter(sink, table.schema_arrow, compression="zstd") as writer:
+        options = {"compression": "zstd", "use_dictionary": False}  # numbers that hardly repeat
+        with pq.ParquetWriter(sink, table.schema_arrow, **options) as writer:
             for stretch in _mended(table, out, new.sort_by(KEY)):
                 writer.write_table(stretch)
                 count += len(stretch)
