@@ -1,6 +1,6 @@
 """Objects of dense EM: all of a volume in memory, and block by block, against the same truth.
 
-    python benchmarks/em.py --data FOLDER [--sets gala] [--blocks 64,100,128] [--beta 0.6]
+    python benchmarks/em.py --data FOLDER [--sets gala] [--blocks 64,100,128] [--beta 0.65]
 
 FOLDER holds `fib25_neurites` (Parag et al., 2015) and `gala_fibsem_neurites` (Nunez-Iglesias et
 al., 2013) as `SET/PART/NAME_img.tif` and `NAME_mask.tif`. There is no network here: the boundary is

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -28,9 +27,8 @@ from bigseg.run.ledger import Ledger
 from bigseg.run.machine import memory
 from bigseg.spec import parse_as
 from bigseg.stages import publish, supervoxels
-from bigseg.steps import Step
 
-PER_VOXEL, PER_MAP = 64, 48
+PER_VOXEL, PER_MAP = 64, 36
 """Bytes for each voxel of a block with its halo: of a watershed, and of each channel of a mutex
 watershed besides."""
 
@@ -92,12 +90,7 @@ def segment_maps(
     spec, url = _absolute(spec, run)
     planned = plan_em(spec, url)
     made = plan_run(url, spec, planned)
-    check_memory(
-        ("supervoxels", worker_bytes(planned)),
-        workers_for(made, cluster, workers),
-        memory(),
-        "a smaller --block and --halo",
-    )
+    _check_memory(made, cluster, workers)
     claimed = claim_result(made, spec.target, [spec.image], overwrite=overwrite, is_kind=is_em)
     return _do(claimed, spec, cluster, workers, listener)
 
@@ -112,6 +105,7 @@ def resume(
     """Continue an interrupted run, with the settings it was started with."""
     found = open_run(files.absolute(run))
     check_unfinished(found)
+    _check_memory(found, cluster, workers)
     spec = parse_as(EmSpec, found.settings)
     return _do(Claim(found, spec.target, Way.CONTINUE), spec, cluster, workers, listener)
 
@@ -125,14 +119,13 @@ def dry_run(spec: EmSpec, run: str | None = None) -> DryRun:
     """Check everything and say what would be done; nothing is written."""
     spec, url = _absolute(spec, run)
     planned = plan_em(spec, url)
-    opinions = 4 * prod(supervoxels_of(planned).shape)
     made = plan_run(url, spec, planned)
-    return look_ahead(made, spec.target, worker_bytes(planned), opinions=opinions)
+    pieces = _pieces(made)
+    return look_ahead(made, spec.target, worker_bytes(pieces), opinions=4 * prod(pieces.shape))
 
 
-def worker_bytes(steps: Sequence[Step]) -> int:
+def worker_bytes(pieces: supervoxels.Spec) -> int:
     """Memory of a worker: a block with its halo, flooded."""
-    pieces = supervoxels_of(steps)
     sides = zip(pieces.block, pieces.halo, pieces.shape, strict=True)
     voxels = prod(min(b + 2 * h, n) for b, h, n in sides)
     maps = len(pieces.maps.channels)
@@ -140,9 +133,15 @@ def worker_bytes(steps: Sequence[Step]) -> int:
     return PROCESS + voxels * (PER_VOXEL + many)
 
 
-def supervoxels_of(steps: Sequence[Step]) -> supervoxels.Spec:
-    """How supervoxels are made in a run."""
-    return next(step.spec for step in steps if isinstance(step.spec, supervoxels.Spec))
+def _pieces(run: Run) -> supervoxels.Spec:
+    return next(step.spec for step in run.steps if isinstance(step.spec, supervoxels.Spec))
+
+
+def _check_memory(run: Run, cluster: str | None, workers: int | None) -> None:
+    """Refuse blocks that do not fit in memory."""
+    need = ("supervoxels", worker_bytes(_pieces(run)))
+    many = workers_for(run, cluster, workers)
+    check_memory(need, many, memory(), "a smaller --block and --halo")
 
 
 def _absolute(spec: EmSpec, run: str | None) -> tuple[EmSpec, str]:

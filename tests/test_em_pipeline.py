@@ -90,7 +90,8 @@ def test_slices_become_objects_of_the_volume(tmp_path: Path) -> None:
     labels = segmented(tmp_path, spec, "found")[0]
     assert voi(labels, inside(TRUTH, boundary(TRUTH))) < 0.5
     table = read_table(f"{tmp_path}/found.zarr/objects.parquet")
-    assert np.median(table["z1"] - table["z0"]) > 5
+    deep = table["z1"] - table["z0"] > 5
+    assert table["voxels"][deep].sum() > 0.9 * table["voxels"].sum()
 
 
 def test_frames_never_merge_and_small_objects_go(tmp_path: Path) -> None:
@@ -170,8 +171,8 @@ def test_memory_is_reckoned_before_anything_is_written(
 ) -> None:
     spec = EmSpec(image=stored(tmp_path, boundary(TRUTH)[None]), source="boundaries")
     narrow = spec.model_copy(update={"block": (20, 20, 20), "halo": 8})
-    small = worker_bytes(plan_em(narrow, "run"))
-    assert small < worker_bytes(plan_em(spec, "run"))
+    need = [worker_bytes(plan_em(one, "run")[0].spec) for one in (narrow, spec)]
+    assert need[0] < need[1]
     monkeypatch.setattr("bigseg.em_pipeline.memory", lambda: 1000)
     with pytest.raises(SpecError, match=r"Step 'supervoxels' needs about .* smaller --block"):
         segment_maps(spec, cluster="serial")
