@@ -23,7 +23,7 @@ from bigseg.steps import Step as PlannedStep
 
 COMPRESSED = 0.5
 """Share of the raw size that scratch is reckoned to take on disk."""
-PARTS = ("ledger", "scratch", "graph", "tables", "report", "run.json")
+PARTS = ("ledger", "scratch", "graph", "slices", "tables", "report", "run.json")
 """What a run folder holds. Records go first: without them nothing that is left is believed."""
 
 
@@ -237,6 +237,8 @@ def _forget(former: Run, run: Run) -> None:
         if step not in kept:
             for name in names:
                 files.remove(files.join(run.url, "graph", name))
+    if "volumes" not in kept:  # as it is where nothing is made of slices
+        files.remove(files.join(run.url, "slices"))
     if "objects" not in kept:
         files.remove(files.join(run.url, "tables"))
 

@@ -27,6 +27,7 @@ from bigseg.lattice import (
     tiling_for,
 )
 from bigseg.nets import weights
+from bigseg.slices_plan import Stacking, slice_steps
 from bigseg.spec import SegmentSpec
 from bigseg.stages import (
     components,
@@ -74,9 +75,13 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
     written = write.Spec(
         run=run, image=spec.image, level=spec.level, target=spec.target, opinions=labelled
     )
-    steps += output_steps(written, volume.image)
+    if spec.dims == "slices":
+        stacked, written = slice_steps(labelled, volume, written, _stacking(spec, labelled))
+        steps += stacked
+    else:
+        steps += output_steps(written, volume.image)
     steps.append(Step("seams", "seams", seams.Spec(joined=joined, opinions=labelled)))
-    told = report.Spec(run=run, settings=spec, channels=channels, opinions=labelled)
+    told = report.Spec(run=run, settings=spec, channels=channels, opinions=written.opinions)
     return [*steps, Step("report", "report", told)]
 
 
@@ -90,14 +95,28 @@ def _graph(
         counts=counts,
         spacing=volume.spacing if labelled.ndim == 3 else volume.spacing[1:],
         flow_threshold=spec.flow_threshold,
-        min_size=spec.min_size,
-        max_size=spec.max_size,
+        min_size=labelled.min_size,
+        max_size=None if spec.dims == "slices" else spec.max_size,
         classes=labelled.classes,
     )
     joined = components.Spec(
         run=labelled.run, counts=counts, beta=spec.beta, repulsion=spec.repulsion
     )
     return joined, judged
+
+
+def _stacking(spec: SegmentSpec, labelled: label.Spec) -> Stacking:
+    """How objects of planes become those of a volume, where they are judged by size, too."""
+    return Stacking(
+        gap=spec.gap,
+        min_z_extent=spec.min_z_extent,
+        beta=spec.beta,
+        min_size=spec.min_size,
+        max_size=spec.max_size,
+        classes=labelled.classes,
+        solver=spec.solver,
+        exact_edges=spec.exact_edges,
+    )
 
 
 def describe_models(spec: SegmentSpec) -> list[weights.Model]:
@@ -241,7 +260,7 @@ def _labelling(spec: SegmentSpec, shown: predict.Spec, model: weights.Model) -> 
         ndim=ndim,
         cellprob_threshold=model.threshold if threshold is None else threshold,
         judge=flows and spec.flow_threshold > 0,
-        min_size=spec.min_size,
+        min_size=0 if spec.dims == "slices" else spec.min_size,
         steps=max(round(PUBLISHED_STEPS / scale[2]), 20),
         spacing=(scale[0] / scale[2], scale[1] / scale[2], 1.0) if ndim == 3 else CUBES,
         representation=model.representation,
@@ -267,8 +286,10 @@ def check_target(image: str, target: str, volume: Volume) -> None:
 
 
 def _ndim(spec: SegmentSpec, z: int, model: weights.Model) -> Literal[2, 3]:
-    if spec.dims == "3d" and z == 1:
-        raise SpecError(f"{spec.image} has a single z plane, so --dims 3d is impossible; use 2d.")
+    if spec.dims in ("3d", "slices") and z == 1:
+        raise SpecError(
+            f"{spec.image} has a single z plane, so --dims {spec.dims} is impossible; use 2d."
+        )
     if model.representation == "hover" and (spec.dims == "3d" or (z > 1 and spec.dims is None)):
         raise SpecError(
             f"Model '{model.name}' makes hover maps, which exist in planes only; use --dims 2d."

@@ -12,7 +12,7 @@ from bigseg import files
 from bigseg.errors import NotFound, SpecError
 from bigseg.types import Solver
 
-Dims = Literal["2d", "3d"]
+Dims = Literal["2d", "3d", "slices"]
 Per = Literal["image", "frame", "plane"]
 
 
@@ -42,7 +42,13 @@ class SegmentSpec(BaseModel):
     level: Annotated[int, Field(ge=0)] = 0
     """Resolution level of the image to work on."""
     dims: Dims | None = None
-    """Objects of planes or of volumes; None: volumes if the image has more than one z."""
+    """Objects of planes, of volumes, or "slices": of planes, put together to those of volumes;
+    None: volumes if the image has more than one z."""
+    gap: Annotated[int, Field(ge=0, le=8)] = 1
+    """With dims = "slices": most planes in a row in which an object may be missing; its shape is
+    filled in there."""
+    min_z_extent: Annotated[int, Field(ge=1)] = 1
+    """With dims = "slices": planes that an object must span."""
     anisotropy: Annotated[float, Field(gt=0)] | None = None
     """Voxel height over voxel width; None: from the image's voxel size."""
     flow_threshold: Annotated[float, Field(ge=0)] = 0.4
@@ -78,7 +84,8 @@ class SegmentSpec(BaseModel):
     invert: bool = False
     """Show dark objects as bright ones."""
     beta: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Prior probability that overlapping objects of two blocks are two; above 0.5 less is joined."""
+    """Prior probability that overlapping objects are two, of blocks or of slices; above 0.5 less is
+    joined."""
     repulsion: Annotated[float, Field(ge=0)] = 0.0
     """How much two objects of one block repel each other once attraction has brought them together,
     in mean costs of their edges."""

@@ -86,8 +86,8 @@ def segment(
     dims: Annotated[
         str | None,
         typer.Option(
-            metavar="2d|3d",
-            help="Objects of planes or of volumes.",
+            metavar="2d|3d|slices",
+            help="Objects of planes, of volumes, or of planes put together to volumes.",
             show_default="3d if there is more than one plane",
             rich_help_panel=VOXELS,
         ),
@@ -246,6 +246,22 @@ def segment(
             rich_help_panel=MERGING,
         ),
     ] = None,
+    gap: Annotated[
+        int | None,
+        typer.Option(
+            help="With --dims slices: planes in a row in which an object may be missing.",
+            show_default="1",
+            rich_help_panel=MERGING,
+        ),
+    ] = None,
+    min_z_extent: Annotated[
+        int | None,
+        typer.Option(
+            help="With --dims slices: planes that an object must span.",
+            show_default="1",
+            rich_help_panel=MERGING,
+        ),
+    ] = None,
     repulsion: Annotated[
         float | None,
         typer.Option(
@@ -361,6 +377,8 @@ def segment(
         parity=parity or None,
         border_threshold=border_threshold,
         beta=beta,
+        gap=gap,
+        min_z_extent=min_z_extent,
         repulsion=repulsion,
         solver=solver,
         exact_edges=exact_edges,

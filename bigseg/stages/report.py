@@ -128,7 +128,7 @@ def _subject(spec: Spec) -> Iterator[Subject]:
         "ranges": found,
         "grid": spec.opinions.grid,
         "ndim": spec.opinions.ndim,
-        "table": _table(spec.run),
+        "table": _table(spec.opinions.run),
         "labels": _labels(spec.settings.target),
         "scores": _scores(spec.run),
     }
@@ -159,7 +159,8 @@ def _ranges(spec: Spec, channels: int) -> list[list[tuple[float, float]]]:
 
 def _table(run: str) -> dict[str, Any]:
     try:
-        return read_table(objects.table_url(run))
+        table = read_table(objects.table_url(run))
+        return {"parts": np.zeros(len(table["id"]), np.int32)} | table  # not known of slices
     except NotFound:
         names = ("id", "frame", "voxels", "z0", "y0", "x0", "z1", "y1", "x1", "z", "y", "x")
         return {name: np.zeros(0, np.int64) for name in (*names, "parts")}
