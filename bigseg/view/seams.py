@@ -18,13 +18,13 @@ from bigseg.view.planes import AXES, Plane, caption, draw_faces, read, shown
 from bigseg.view.slices import Table, window
 from bigseg.view.subject import Subject
 
-BUDGET = 700_000
+BUDGET = 900_000
 """Characters that all pictures of pairs may take together."""
 PAIRS = 10
 FACES = 10
-SIDE = (48, 256)
-"""Voxels of a picture along each axis, at least and at most."""
-PANEL = 300
+SIDE = (48, 160)
+"""Voxels of a picture along its finest axis, at least and at most."""
+PANEL = 256
 """Pixels of the longer side of a picture."""
 FIRST, SECOND, BOTH = (255, 150, 20), (40, 160, 255), (255, 255, 255)
 COUNTS = {
@@ -156,13 +156,17 @@ def _plane(subject: Subject, pair: Facts) -> Plane:
     blocks = (subject.grid[pair[name]].index for name in ("u_block", "v_block"))
     differ = [a != b for a, b in zip(*blocks, strict=True)]
     axis = "y" if differ[1] and not any(differ[2:]) else "z"
+    voxel = np.array(subject.spacing) / min(subject.spacing)
     rows = np.isin(subject.table["id"], [pair["id_u"], pair["id_v"]])
+    extents = [subject.table[f"{a}1"][rows] - subject.table[f"{a}0"][rows] for a in AXES]
+    side = np.clip(
+        1.5 * max(e.max(initial=0) * v for e, v in zip(extents, voxel, strict=True)), *SIDE
+    )
     box = [slice(pair["t"], pair["t"] + 1)]
-    for name, length in zip(AXES, subject.shape[1:], strict=True):
-        extent = (subject.table[f"{name}1"] - subject.table[f"{name}0"])[rows].max(initial=0)
-        side = int(np.clip(1.5 * extent + 16, *SIDE))
+    for name, length, each in zip(AXES, subject.shape[1:], voxel, strict=True):
         at = pair[name]
-        box.append(slice(at, at + 1) if name == axis else window(at, length, side))
+        around = window(at, length, max(round(side / each), 1))
+        box.append(slice(at, at + 1) if name == axis else around)
     return Plane(tuple(box), axis)
 
 

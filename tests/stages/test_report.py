@@ -14,12 +14,13 @@ import pytest
 
 from bigseg import files
 from bigseg.errors import NotFound
+from bigseg.io.scratch import scratch
 from bigseg.io.volume import Volume
 from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import Run, make_steps, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.spec import SegmentSpec
-from bigseg.stages import label, report
+from bigseg.stages import graph, label, report, seams
 from bigseg.stages.evaluate import evaluate, remember
 from bigseg.stages.normalize import ranges_url
 from tests.worlds import Cut, balls, make_image, plan_world
@@ -218,3 +219,40 @@ def test_a_run_without_a_report_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="has no step that reports"):
         report.renew(run.url)
     assert open_run(run.url).version == "test"
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_faces_and_the_pairs_that_are_least_sure_are_shown(tmp_path: Path, ndim: int) -> None:
+    shape = (1, 32, 32, 48) if ndim == 3 else (1, 1, 64, 64)
+    truth = balls(shape, 20, (5, 7), seed=4)
+    cut = Cut((16, 16, 24), (8, 8, 8)) if ndim == 3 else Cut((1, 32, 32), (0, 12, 12), ndim=2)
+    run = with_report(tmp_path, truth, cut, "zyx" if ndim == 3 else "yx")
+    brighten(f"{tmp_path}/image.zarr", truth)
+    run_steps(run, serial, 1)
+    assert "Seams in numbers" not in page_of(run.url), "the run does not look at them"
+    seen = with_seams(run)
+    undo(run.url)
+    run_steps(seen, serial, 1)
+    page = page_of(run.url)
+    assert "Blocks touch over" in page
+    assert f"faces ({4 + 4 + 4 if ndim == 3 else 4})" in page
+    assert "kept apart" in page
+    assert "against it" in page
+    assert page.count("<figcaption>What both blocks said</figcaption>") >= 2
+    assert "Certificate" in page
+
+
+def with_seams(run: Run) -> Run:
+    """The run with a step that looks at faces before the report."""
+    joined, labelled = run.step("components").spec, run.step("label").spec
+    steps = [(s.name, s.stage, s.spec) for s in run.steps]
+    steps.insert(-1, ("seams", "seams", seams.Spec(joined=joined, opinions=labelled)))
+    seen = Run(run.url, run.version, {}, make_steps(steps))
+    seen.save()
+    return seen
+
+
+def undo(run: str) -> None:
+    """Give every object of every block an id of its own."""
+    ids = scratch(graph.ids_url(run))
+    ids[:] = np.arange(1, ids.shape[0] + 1)
