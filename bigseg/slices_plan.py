@@ -45,7 +45,7 @@ class Stacking:
     classes: int = 0
     """Semantic classes of the objects of planes, background among them; 0: none."""
     solver: Solver = "kernighan-lin"
-    exact_edges: int = 0
+    exact_edges: int = 200
 
 
 def slice_steps(

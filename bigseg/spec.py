@@ -91,7 +91,7 @@ class SegmentSpec(BaseModel):
     in mean costs of their edges."""
     solver: Solver = "kernighan-lin"
     """What solves the multicut where evidence contradicts itself."""
-    exact_edges: Annotated[int, Field(ge=0)] = 0
+    exact_edges: Annotated[int, Field(ge=0)] = 200
     """Contradictions of at most so many edges are solved to a proven optimum."""
     block: tuple[Annotated[int, Field(ge=16)], ...] | None = None
     """Voxels of a block, z,y,x or y,x; None: by the shape of the image."""

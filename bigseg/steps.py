@@ -33,12 +33,14 @@ def graph_steps(
     judged: objects.Spec,
     *,
     solver: Solver = "kernighan-lin",
-    exact_edges: int = 0,
+    exact_edges: int = 200,
 ) -> list[Step]:
     """Steps from edges to final ids; among how many tasks they are shared out is settled here."""
     packs = min(max(prod(joined.counts) // BLOCKS_PER_PACK, 1), MOST_PACKS)
     judged = judged.model_copy(update={"packs": packs})
-    solved = solve.Spec(run=joined.run, packs=packs, solver=solver, exact_edges=exact_edges)
+    solved = solve.Spec(
+        run=joined.run, counts=joined.counts, packs=packs, solver=solver, exact_edges=exact_edges
+    )
     return [
         Step("components", "components", joined.model_copy(update={"packs": packs})),
         Step("solve", "solve", solved),

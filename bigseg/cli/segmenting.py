@@ -284,7 +284,7 @@ def segment(
         typer.Option(
             metavar="N",
             help="Solve contradictions of up to N edges to a proven optimum.",
-            show_default="0",
+            show_default="200",
             rich_help_panel=MERGING,
         ),
     ] = None,

@@ -17,10 +17,13 @@ from bioimage_cpp.graph import UndirectedGraph
 from bioimage_cpp.graph.multicut import GreedyAdditiveMulticut, MulticutObjective
 from numpy.typing import NDArray
 
-from bigseg.core.components import refined, undecided
+from bigseg.core.bounds import cut_repulsive
+from bigseg.core.components import refined, settled, undecided
 from bigseg.core.packing import pack
 from bigseg.core.presolve import as_graph, contracted, presolve
 from bigseg.core.problem import Nodes, Problem
+from bigseg.core.solvers import Solution, energies, mended, solve_components
+from bigseg.types import Solver
 
 BUDGET = 20_000_000
 """Edges that a worker solves in 8 GB."""
@@ -98,3 +101,36 @@ def _confident(
         _, leader = np.unique(label, return_index=True)
         to[nodes] = nodes[leader[label]]
     return to
+
+
+def solve_large(
+    problem: Problem, block: NDArray[Any], *, solver: Solver, budget: int = BUDGET
+) -> Solution:
+    """Partition components that are too large for a worker, after `reduce_by_blocks`.
+
+    Parameters
+    ----------
+    problem
+        Components, best presolved.
+    block
+        (k, axes) place in the grid of blocks of each of the problem's nodes.
+    solver
+        See `solve_components`.
+    budget
+        Edges that a component may have.
+
+    Returns
+    -------
+    Solution
+        Lower bounds are the sum of all repulsive costs: better ones would take too long.
+    """
+    root, less = reduce_by_blocks(
+        np.arange(len(problem.nodes), dtype=np.int32), as_graph(problem), block, budget=budget
+    )
+    found = solve_components(less, solver=solver, certify=False)
+    label = mended(problem, settled(root, less.nodes, found.label))
+    energy = energies(problem, label)
+    bound = np.minimum(cut_repulsive(problem), energy)
+    none = np.zeros(len(problem), np.bool_)
+    edges, nodes = np.diff(problem.edge_start), np.diff(problem.node_start)
+    return Solution(label, nodes, edges, energy, bound, energy == bound, none)

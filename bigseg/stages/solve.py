@@ -17,9 +17,10 @@ from bigseg import files
 from bigseg.core.objects import Table
 from bigseg.core.packing import component_keys
 from bigseg.core.problem import NO_COMPONENTS, Nodes, Problem, taken
+from bigseg.core.reduce import BUDGET, solve_large
 from bigseg.core.solvers import Solution, solve_components
 from bigseg.errors import NotFound
-from bigseg.grid import Block, Grid
+from bigseg.grid import Block, Grid, Index
 from bigseg.io.tables import read_table, read_tables, write_table
 from bigseg.stages.components import read_pack
 from bigseg.types import Facts, Solver, StageSpec
@@ -34,12 +35,16 @@ class Spec(StageSpec):
     """How components are solved."""
 
     run: str
+    counts: Index
+    """Blocks along each axis of the grid whose objects are the nodes."""
     packs: int
     solver: Solver = "kernighan-lin"
-    exact_edges: int = 0
+    exact_edges: int = 200
     """Components of at most so many edges are solved to certified optimality."""
     seconds: float = 60.0
     """Time for the exact solution of one component."""
+    most_edges: int = BUDGET
+    """Larger components are made smaller first, block by block; see `core.reduce`."""
 
     @property
     def grid(self) -> Grid:
@@ -81,14 +86,21 @@ def read(spec: Spec, block: Block) -> Pack:
 def block(spec: Spec, block: Block, data: Pack) -> Facts:
     """Solve what is not solved already, and store everything."""
     pack, (problem, blocks, local) = block.index[-1], data
-    keys = component_keys(problem, blocks, local, f"{spec.solver} {spec.exact_edges}")
+    keys = component_keys(problem, blocks, local, _salt(spec))
     known = _known(spec.run, pack)
     todo = np.flatnonzero(~np.isin(keys, known.keys))
-    part = problem.some(todo)
+    large = np.diff(problem.edge_start)[todo] > spec.most_edges
+    part = problem.some(todo[~large])
     found = solve_components(
         part, solver=spec.solver, exact_edges=spec.exact_edges, seconds=spec.seconds
     )
-    solved = known.joined(_solved(keys[todo], part, found)).some(keys)
+    known = known.joined(_solved(keys[todo[~large]], part, found))
+    if large.any():
+        part = problem.some(todo[large])
+        place = _places(spec, blocks[taken(problem.node_start, todo[large])[0]])
+        found = solve_large(part, place, solver=spec.solver, budget=spec.most_edges)
+        known = known.joined(_solved(keys[todo[large]], part, found))
+    solved = known.some(keys)
     first = np.repeat(problem.node_start[:-1], np.diff(problem.node_start))
     root = problem.nodes[first + solved.label]
     write_table(
@@ -102,6 +114,16 @@ def block(spec: Spec, block: Block, data: Pack) -> Facts:
         "energy": float(solved.rows["energy"].sum()),
         "lower_bound": float(solved.rows["lower_bound"].sum()),
     }
+
+
+def _salt(spec: Spec) -> str:
+    """What a solution depends on besides the component."""
+    return f"2 {spec.solver} {spec.exact_edges} {spec.seconds} {spec.most_edges}"
+
+
+def _places(spec: Spec, blocks: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Place in the grid, (nodes, axes), of the block of each node."""
+    return np.stack(np.unravel_index(blocks, spec.counts), axis=1).astype(np.int64)
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

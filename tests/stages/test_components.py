@@ -57,7 +57,7 @@ def join(run: str) -> Any:
 
 
 def judge(run: str) -> Any:
-    cut = solve.Spec(run=run, packs=1)
+    cut = solve.Spec(run=run, counts=COUNTS, packs=1)
     solve.block(cut, cut.grid[0], solve.read(cut, cut.grid[0]))
     spec = objects.Spec(run=run, counts=COUNTS, spacing=(1.0, 1.0, 1.0))
     return objects.block(spec, spec.grid[0], None)

@@ -44,7 +44,7 @@ def evidence(rng: np.random.Generator) -> dict[str, Any]:
 
 def planned(url: str, packs: int) -> Run:
     joined = components.Spec(run=url, counts=COUNTS, packs=packs)
-    solved = solve.Spec(run=url, packs=packs)
+    solved = solve.Spec(run=url, counts=COUNTS, packs=packs)
     steps = [("components", "components", joined), ("solve", "solve", solved)]
     run = Run(url, "test", {}, make_steps(steps))
     run.save()
@@ -126,3 +126,24 @@ def test_packs_hold_every_component_once_and_change_nothing(tmp_path: Path) -> N
         assert sum(len(table["key"]) > 0 for table in tables) > packs / 2, "work is shared out"
         assert facts["lower_bound"] <= facts["energy"] < 0
     assert found[1] == found[3] == found[7]
+
+
+def test_components_that_are_too_large_are_made_smaller_first(tmp_path: Path) -> None:
+    whole, reduced = (planned_for(str(tmp_path / str(most)), most) for most in (10**6, 12))
+    best, found = solved(whole), solved(reduced)
+    assert best["components"] == found["components"] > 0
+    assert best["energy"] <= found["energy"] <= 0.8 * best["energy"]
+    assert found["lower_bound"] <= best["energy"]
+    undecided = [set(solve.read_solutions(run.url, 1)[0].tolist()) for run in (whole, reduced)]
+    assert undecided[0] == undecided[1]
+
+
+def planned_for(url: str, most: int) -> Run:
+    make_graph(url)
+    joined = components.Spec(run=url, counts=COUNTS)
+    cut = solve.Spec(run=url, counts=COUNTS, packs=1, most_edges=most)
+    run = Run(
+        url, "test", {}, make_steps([("components", "components", joined), ("solve", "solve", cut)])
+    )
+    run.save()
+    return run
