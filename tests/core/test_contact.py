@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from bigseg.core.contact import contact_edges, continued
-from bigseg.core.evidence import similarity
+from bigseg.core.evidence import edge_costs, similarity
 from tests.worlds import ball
 
 
@@ -33,12 +33,12 @@ def test_a_single_section_goes_on_as_it_is() -> None:
 def test_the_halves_of_a_ball_are_alike_and_those_of_two_are_not() -> None:
     whole = ball((30, 30, 30), (15, 15, 15), 10).astype(np.uint32)
     edges = contact_edges(whole[11], whole[10], whole[12], whole[13])
-    assert similarity(edges)[0] > 0.85
+    assert edge_costs(edges)[0] > 0
     above, below = (ball((40, 30, 30), (z, 15, 15), 9.6).astype(np.uint32) for z in (10, 29))
     two = contact_edges(above[19], above[18], below[20], below[21])
     assert above[19].any()
     assert below[20].any()
-    assert (similarity(two) < 0.3).all()
+    assert (edge_costs(two) < 0).all()
 
 
 def test_empty_faces_have_no_edges() -> None:
