@@ -34,7 +34,7 @@ def test_the_halves_of_a_ball_are_alike_and_those_of_two_are_not() -> None:
     whole = ball((30, 30, 30), (15, 15, 15), 10).astype(np.uint32)
     edges = contact_edges(whole[11], whole[10], whole[12], whole[13])
     assert edge_costs(edges)[0] > 0
-    above, below = (ball((40, 30, 30), (z, 15, 15), 9.6).astype(np.uint32) for z in (10, 29))
+    above, below = (ball((40, 30, 30), (z, 15, 15), 9.6).astype(np.uint32) for z in (9.6, 29.4))
     two = contact_edges(above[19], above[18], below[20], below[21])
     assert above[19].any()
     assert below[20].any()
