@@ -71,6 +71,8 @@ def boundary_costs(
         raise SpecError(f"beta is {beta}; it must lie between 0 and 1, both excluded.")
     contact = np.asarray(columns["contact"], np.int64)
     odds = np.asarray(columns["odds"], np.float64) / ODDS_STEPS
+    # In whole steps, so that sums of parts are those of the whole to the last bit.
+    prior = np.rint(ODDS_STEPS * np.log((1 - beta) / beta)) / ODDS_STEPS
     most = np.log((1 - _CERTAIN) / _CERTAIN) * 1.001
     same = np.asarray(columns["same"], bool) if "same" in columns else np.zeros(len(contact), bool)
     wrong = (contact < 0) | ((contact == 0) & ~same) | ~(np.abs(odds) <= most * contact)
@@ -80,7 +82,7 @@ def boundary_costs(
             f"edge {row} has {contact[row]} contacts and log-odds of {odds[row]:.6g}; that cannot "
             "be: count the contacts of its block again."
         )
-    costs = odds + contact * np.log((1 - beta) / beta)
+    costs = odds + contact * prior
     if size_exponent != 1:
         costs *= np.maximum(contact, 1) ** (size_exponent - 1.0)
     costs[same] = SAME
