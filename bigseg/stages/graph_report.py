@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,14 +18,18 @@ from bigseg.types import Facts
 from bigseg.view.certificate import Certificate
 from bigseg.view.seams import Seams
 
+SOLVING = {"solve": "Certificate", "volume-solve": "Certificate: planes to volumes"}
+"""Steps that solve a graph, and how that is called."""
 ROWS = ("nodes", "edges", "energy", "lower_bound", "optimal", "exact")
 
 
-def found_seams(run: Run, opinions: Opinions) -> Seams | None:
+def found_seams(run: Run) -> Seams | None:
     """What is known of faces; None if the run has not got that far, or does not look at them."""
     totals = _finished(run, "seams")
-    if not totals:
+    spec = run.step("seams").spec if totals else None
+    if not isinstance(spec, seams.Spec) or spec.opinions is None:
         return None
+    opinions, planes = spec.opinions, any(step.stage == "volumes" for step in run.steps)
     try:
         faces, worst = (
             read_table(url) for url in (seams.seams_url(run.url), doubtful.doubtful_url(run.url))
@@ -31,23 +37,36 @@ def found_seams(run: Run, opinions: Opinions) -> Seams | None:
     except NotFound:
         return None
 
-    def opinion(number: int, box: Box) -> NDArray[np.int64]:
-        labels = np.full(size(box)[1:], -1, np.int64)
-        block = opinions.grid[number]
-        part = intersection(keep_box(opinions, block), box)
-        if part is not None:
-            labels[within(part, box)[1:]] = read_opinion(opinions, block, part)
-        return labels
+    return Seams(
+        grid=opinions.grid,
+        faces=faces,
+        worst=worst,
+        totals=totals,
+        opinion=partial(_opinion, opinions),
+        named=not planes,
+    )
 
-    return Seams(faces, worst, totals, opinion)
+
+def _opinion(opinions: Opinions, number: int, box: Box) -> NDArray[np.int64]:
+    """What a block says of a box; see `view.seams.Seams`."""
+    labels = np.full(size(box)[1:], -1, np.int64)
+    block = opinions.grid[number]
+    part = intersection(keep_box(opinions, block), box)
+    if part is not None:
+        labels[within(part, box)[1:]] = read_opinion(opinions, block, part)
+    return labels
 
 
-def found_certificate(run: Run) -> Certificate | None:
-    """How the graph was solved; None if it is not."""
-    joined = _finished(run, "components")
-    if not joined or not _finished(run, "solve"):
-        return None
-    spec = run.step("solve").spec
+def found_certificates(run: Run) -> list[Certificate]:
+    """How the graphs of a run were solved, as far as they are: one, and with slices a second."""
+    steps = [(name, name.replace("solve", "components")) for name in SOLVING]
+    found = (_certificate(run, *names) for names in steps)
+    return [certificate for certificate in found if certificate is not None]
+
+
+def _certificate(run: Run, solving: str, joining: str) -> Certificate | None:
+    joined = _finished(run, joining)
+    spec = run.step(solving).spec if joined and _finished(run, solving) else None
     if not isinstance(spec, solve.Spec):
         return None
     urls = (solve.certificate_url(spec.run, pack) for pack in range(spec.packs))
@@ -56,7 +75,7 @@ def found_certificate(run: Run) -> Certificate | None:
     except NotFound:
         return None
     rows = {name: np.concatenate([table[name] for table in tables]) for name in ROWS}
-    return Certificate(spec.solver, joined, rows)
+    return Certificate(spec.solver, joined, rows, SOLVING[solving])
 
 
 def _finished(run: Run, name: str) -> Facts:

@@ -23,7 +23,7 @@ from bigseg.run.folder import is_run, open_run
 from bigseg.spec import SegmentSpec
 from bigseg.stages import objects, windows
 from bigseg.stages.evaluate import evaluation_url
-from bigseg.stages.graph_report import found_certificate, found_seams
+from bigseg.stages.graph_report import found_certificates, found_seams
 from bigseg.stages.normalize import ranges
 from bigseg.stages.opinions import Opinions
 from bigseg.types import Facts, StageSpec
@@ -105,8 +105,8 @@ def make_page(spec: Spec) -> str:
                 sections.summary(subject, steps),
                 sections.scores(subject),
                 sections.gallery(subject),
-                seams_in_numbers(subject, found_seams(run, spec.opinions) if run else None),
-                certificate(found_certificate(run) if run else None),
+                seams_in_numbers(subject, found_seams(run) if run else None),
+                *map(certificate, found_certificates(run) if run else ()),
                 sections.distributions(subject),
                 sections.timings(steps),
                 sections.failed(failures(run) if run else []),

@@ -22,12 +22,11 @@ class Certificate:
     """What `components` counted."""
     rows: Table
     """A row per component that a solver saw; see `core.solvers.Solution`."""
+    title: str = "Certificate"
 
 
-def certificate(found: Certificate | None) -> str:
+def certificate(found: Certificate) -> str:
     """Part of the page about the solver."""
-    if found is None:
-        return ""
     joined, rows = found.joined, found.rows
     facts = [
         ("Graph", f"{joined['nodes']:,} objects of blocks, {joined['edges']:,} pairs"),
@@ -40,7 +39,7 @@ def certificate(found: Certificate | None) -> str:
     ]
     if len(rows["nodes"]) == 0:
         note = "No contradiction was left to a solver: no partition of the graph is better."
-        return page.heading("Certificate", note) + page.facts(facts)
+        return page.heading(found.title, note) + page.facts(facts)
     energy, bound = rows["energy"].sum(), rows["lower_bound"].sum()
     largest = int(rows["edges"].argmax())
     best, exact = int(rows["optimal"].sum()), int(rows["exact"].sum())
@@ -54,7 +53,7 @@ def certificate(found: Certificate | None) -> str:
             f"{rows['nodes'][largest]:,} nodes and {rows['edges'][largest]:,} edges",
         ),
     ]
-    return page.heading("Certificate", _sentence(best, rows, energy, bound)) + (
+    return page.heading(found.title, _sentence(best, rows, energy, bound)) + (
         page.facts(facts) + _open(rows)
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.grid import Box
+from bigseg.grid import Box, Grid
 from bigseg.types import Facts, Floats
 from bigseg.view import page
 from bigseg.view.outlines import Rgb, edges, overlay, shade
@@ -49,6 +49,8 @@ NOTE = (
 class Seams:
     """What is known of the faces of blocks."""
 
+    grid: Grid
+    """Of the blocks that were compared."""
     faces: Table
     """A row per face."""
     worst: Table
@@ -58,16 +60,18 @@ class Seams:
     opinion: Callable[[int, Box], NDArray[np.int64]]
     """What a block, by its number, says of the voxels of a box: (z, y, x) local ids; -1 of those
     that it does not know."""
+    named: bool = True
+    """Whether ids are those of the label image, and not of objects of planes."""
 
 
 def seams_in_numbers(subject: Subject, found: Seams | None) -> str:
     """Totals, the faces with most trouble, and the worst pairs as pictures."""
-    if found is None or len(subject.grid) == 1:
+    if found is None or len(found.faces["a"]) == 0:
         return ""
     return (
         page.heading("Seams in numbers", NOTE)
         + _totals(found)
-        + _faces(subject, found.faces)
+        + _faces(found)
         + _pairs(subject, found)
     )
 
@@ -83,7 +87,8 @@ def _totals(found: Seams) -> str:
     return page.table(("Blocks touch over", *COUNTS.values()), rows)
 
 
-def _faces(subject: Subject, faces: Table) -> str:
+def _faces(found: Seams) -> str:
+    faces = found.faces
     trouble = faces["doubtful"] + faces["split"] + faces["alone"]
     order = np.argsort(-trouble, kind="stable")[:FACES]
     order = order[trouble[order] > 0]
@@ -94,15 +99,11 @@ def _faces(subject: Subject, faces: Table) -> str:
         place = f"{'tzyx'[faces['axis'][row]]} = {faces['position'][row]:,}"
         counts = (f"{faces[name][row]:,}" for name in COUNTS)
         margin = faces["margin"][row]
-        ends = (_block(subject, faces[side][row]) for side in "ab")
+        ends = (found.grid[int(faces[side][row])].id for side in "ab")
         rows.append((" | ".join(ends), place, *counts, f"{margin:.1f}" if margin < 1e9 else "–"))
     head = ("Blocks", "face", *COUNTS.values(), "margin")
     count = f"{(trouble > 0).sum():,} of {len(trouble):,} faces have some."
     return f"<h3>Faces with most of them</h3><p>{count}</p>" + page.table(head, rows)
-
-
-def _block(subject: Subject, number: int) -> str:
-    return subject.grid[int(number)].id
 
 
 def _pairs(subject: Subject, found: Seams) -> str:
@@ -113,8 +114,13 @@ def _pairs(subject: Subject, found: Seams) -> str:
     groups = []
     for row in known:
         pair = {name: column[row].item() for name, column in worst.items()}
-        plane = _plane(subject, pair)
-        groups.append((_panels(subject, found, pair, plane), _said(subject, pair, plane)))
+        plane = _plane(subject, found, pair)
+        groups.append(
+            (
+                _panels(subject, found, pair, plane),
+                _said(found, pair) + caption(plane, subject.shape),
+            )
+        )
     sources = iter(encode([p for panels, _ in groups for p in panels], BUDGET))
     return (
         "<h3>The pairs that are least sure</h3>"
@@ -135,29 +141,30 @@ def _key() -> str:
     return f'<p class="keys">{keys}<span>dashed: faces of blocks</span></p>'
 
 
-def _said(subject: Subject, pair: Facts, plane: Plane) -> str:
-    """What the evidence was, what was decided, and where it is."""
-    done = f"one object, {pair['id_u']}" if pair["kept"] else "kept apart"
-    if not pair["kept"]:
-        names = (f"{pair[name]}" if pair[name] else "dropped" for name in ("id_u", "id_v"))
-        done += f" ({' and '.join(names)})"
-    parts = [f"Blocks {_block(subject, pair['u_block'])} and {_block(subject, pair['v_block'])}"]
+def _said(found: Seams, pair: Facts) -> str:
+    """What the evidence was, and what was decided."""
+    done = "one object" if pair["kept"] else "kept apart"
+    if found.named:
+        ids = dict.fromkeys(pair[name] for name in ("id_u", "id_v"))
+        done += f" ({' and '.join(str(id) if id else 'dropped' for id in ids)})"
+    names = (found.grid[pair[f"{side}_block"]].id for side in "uv")
+    parts = [f"Blocks {' and '.join(names)}"]
     if "n_uv" in pair:
         likeness = pair["n_uv"] / max((pair["n_u"] * pair["n_v"]) ** 0.5, 1)
         counts = f"{pair['n_u']:,} and {pair['n_v']:,} voxels, {pair['n_uv']:,} shared"
         parts.append(f"{counts} (likeness {likeness:.2f})")
     side = "for it" if pair["margin"] >= 0 else "against it"
-    parts.append(f"{done}; log-odds {abs(pair['margin']):.1f} {side}")
-    return ": ".join((", ".join(parts), caption(plane, subject.shape)))
+    return f"{', '.join(parts)}, {done}; log-odds {abs(pair['margin']):.1f} {side}: "
 
 
-def _plane(subject: Subject, pair: Facts) -> Plane:
+def _plane(subject: Subject, found: Seams, pair: Facts) -> Plane:
     """Plane across the face, through the pair, large enough for its objects."""
-    blocks = (subject.grid[pair[name]].index for name in ("u_block", "v_block"))
+    blocks = (found.grid[pair[name]].index for name in ("u_block", "v_block"))
     differ = [a != b for a, b in zip(*blocks, strict=True)]
     axis = "y" if differ[1] and not any(differ[2:]) else "z"
     voxel = np.array(subject.spacing) / min(subject.spacing)
-    rows = np.isin(subject.table["id"], [pair["id_u"], pair["id_v"]])
+    ids = [pair["id_u"], pair["id_v"]] if found.named else []
+    rows = np.isin(subject.table["id"], ids)
     extents = [subject.table[f"{a}1"][rows] - subject.table[f"{a}0"][rows] for a in AXES]
     side = np.clip(
         1.5 * max(e.max(initial=0) * v for e, v in zip(extents, voxel, strict=True)), *SIDE
