@@ -32,6 +32,8 @@ from bigseg.version import VERSION
 
 THREADS = 4
 """Blocks that are written at the same time."""
+REPORTED = 1_000_000
+"""Objects up to which the report is made again at once; it reads the whole object table."""
 PLAN, DONE = "plan.json", "done.json"
 
 
@@ -154,7 +156,7 @@ def finish(state: State, entry: Entry, count: int) -> None:
     ledger.finish({**(ledger.finished() or {}), "objects": count})
     time = datetime.now(UTC).isoformat(timespec="seconds")
     files.put(files.join(entry.url, DONE), json.dumps({"time": time, "objects": count}).encode())
-    if any(isinstance(step.spec, report.Spec) for step in state.run.steps):
+    if count <= REPORTED and any(isinstance(step.spec, report.Spec) for step in state.run.steps):
         report.renew(state.url)
 
 
