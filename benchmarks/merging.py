@@ -30,10 +30,10 @@ PITCH = 24
 WORLDS = {
     "2D apart": ((1, 1024, 1024), (1, 256, 256), 11.0),
     "2D touching": ((1, 1024, 1024), (1, 256, 256), 17.0),
-    "3D apart": ((192, 192, 192), (96, 96, 96), 11.0),
-    "3D touching": ((192, 192, 192), (96, 96, 96), 16.0),
+    "3D apart": ((192, 192, 192), (80, 80, 80), 11.0),
+    "3D touching": ((192, 192, 192), (80, 80, 80), 16.0),
 }
-"""Shape, block and radius of the cells."""
+"""Shape, block and radius of the cells; faces of blocks run through cells."""
 ERRORS = {
     "none": Errors(),
     "1 voxel off": Errors(shift=1),
