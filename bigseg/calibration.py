@@ -7,7 +7,6 @@ coefficients of that; the file they are kept in can be given to other runs.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 from bigseg import files
 from bigseg.core.evidence import Evidence
 from bigseg.core.evidence_fit import Reliability, fit, pooled, reliability, true_objects
-from bigseg.errors import ImageError, NotFound, SpecError
+from bigseg.errors import ImageError, SpecError
 from bigseg.io.masks import Mask, opened_mask
 from bigseg.io.tables import read_table
 from bigseg.run.folder import Run, open_run
@@ -87,32 +86,6 @@ def calibrate(run: str, truth: str) -> Calibration:
     return Calibration(
         evidence, reliability(Evidence(), known, same), reliability(evidence, known, same)
     )
-
-
-def write_evidence(url: str, evidence: Evidence) -> None:
-    """Keep evidence in a file of its own."""
-    files.put(url, (json.dumps(evidence.as_dict(), indent=1) + "\n").encode())
-
-
-def read_evidence(url: str) -> Evidence:
-    """Evidence of a file that `write_evidence` made.
-
-    Raises
-    ------
-    NotFound
-        There is no such file.
-    SpecError
-        It holds something else.
-    """
-    if not files.exists(url):
-        raise NotFound(f"There is no evidence file {url}; 'bigseg calibrate' makes one.")
-    try:
-        values = json.loads(files.get(url))
-    except ValueError:
-        values = None
-    if not isinstance(values, dict):
-        raise SpecError(f"{url} is no evidence file; 'bigseg calibrate' makes one.")
-    return Evidence.parse(values)
 
 
 def _opinions(run: Run) -> Opinions:

@@ -204,6 +204,8 @@ def _absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:
     if spec.output is not None:
         places["output"] = files.absolute(spec.output)
     places["model"] = ",".join(_absolute_model(model) for model in spec.models)
+    if spec.evidence is not None:
+        places["evidence"] = files.absolute(spec.evidence)
     if spec.restore is not None:
         places["restore"] = _absolute_model(spec.restore)
     spec = spec.model_copy(update=places)

@@ -18,6 +18,7 @@ from bigseg.core.representations import count_classes
 from bigseg.core.targets import CUBES
 from bigseg.errors import SpecError
 from bigseg.grid import Index
+from bigseg.io.evidence import read_evidence
 from bigseg.io.volume import Volume
 from bigseg.lattice import (
     network_scale,
@@ -100,7 +101,11 @@ def _graph(
         classes=labelled.classes,
     )
     joined = components.Spec(
-        run=labelled.run, counts=counts, beta=spec.beta, repulsion=spec.repulsion
+        run=labelled.run,
+        counts=counts,
+        beta=spec.beta,
+        repulsion=spec.repulsion,
+        evidence=read_evidence(spec.evidence).as_dict() if spec.evidence else {},
     )
     return joined, judged
 

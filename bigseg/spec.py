@@ -86,6 +86,9 @@ class SegmentSpec(BaseModel):
     beta: Annotated[float, Field(gt=0, lt=1)] = 0.5
     """Prior probability that overlapping objects are two, of blocks or of slices; above 0.5 less is
     joined."""
+    evidence: str | None = None
+    """File of what overlaps are worth, as 'bigseg calibrate' makes it; None: what was fitted to
+    several kinds of images."""
     repulsion: Annotated[float, Field(ge=0)] = 0.0
     """How much two objects of one block repel each other once attraction has brought them together,
     in mean costs of their edges."""

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import tifffile
 
-from bigseg.calibration import calibrate, read_evidence, write_evidence
+from bigseg.calibration import calibrate
 from bigseg.cli import main
 from bigseg.core.evidence import Evidence
 from bigseg.errors import BigsegError, ImageError, NotFound, SpecError
+from bigseg.io.evidence import read_evidence, write_evidence
 from bigseg.run.execute import run_step, serial
 from bigseg.run.ledger import Ledger
 from tests.worlds import Cut, balls, in_plane, plan_world

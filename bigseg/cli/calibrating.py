@@ -41,8 +41,9 @@ def calibrate(
     how far probabilities were from what is true, before and after.
     """
     from bigseg import calibration
+    from bigseg.io.evidence import write_evidence
 
     found = calibration.calibrate(run, truth)
     if out is not None:
-        calibration.write_evidence(out, found.evidence)
+        write_evidence(out, found.evidence)
     say(found.as_dict(), found.text(), quiet=quiet, as_json=as_json)

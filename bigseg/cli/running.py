@@ -58,7 +58,7 @@ def continue_run(
 
     Blocks that are done are not computed again. Settings are those it was started with.
     """
-    from bigseg import files, merging, pipeline, restoration
+    from bigseg import em_pipeline, files, merging, pipeline, restoration
     from bigseg.run.folder import open_run
 
     found = open_run(files.absolute(run))
@@ -67,6 +67,8 @@ def continue_run(
         resume = restoration.resume
     elif merging.is_merging(found):
         resume = merging.resume
+    elif em_pipeline.is_em(found):
+        resume = em_pipeline.resume
     with follow(quiet=quiet, as_json=as_json) as listener:
         result = resume(run, cluster=cluster, workers=workers, listener=listener)
     say(asdict(result), result.text(), quiet=quiet, as_json=as_json)

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -23,7 +26,7 @@ from bigseg.cli.options import (
 )
 
 VOXELS, OBJECTS, WORK = "Which voxels", "Which objects", "Work"
-MERGING = "Which parts are one"
+MERGING, MAPS = "Which parts are one", "Maps instead of a model"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,6 +39,7 @@ def add_to(app: typer.Typer) -> None:
             "bigseg segment embryo.zarr out.zarr --model my.safetensors --block 128,512,512",
             "bigseg segment s3://bucket/brain.zarr --model nuclei --cluster tcp://head:8786",
             "bigseg segment embryo.zarr --model nuclei --dry-run",
+            "bigseg segment membranes.zarr --from boundaries",
         ),
     )(segment)
 
@@ -58,6 +62,65 @@ def segment(
             "several, A,B,C, outputs are averaged.",
         ),
     ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="boundaries|affinities",
+            help="IMAGE holds maps that a network made, dense EM for example; no model is needed.",
+            rich_help_panel=MAPS,
+        ),
+    ] = None,
+    offsets: Annotated[
+        str | None,
+        typer.Option(
+            metavar="JSON",
+            help="Where the affinity of each channel leads, as [[-1,0,0],[0,-1,0],[0,0,-1]].",
+            show_default="direct neighbours",
+            rich_help_panel=MAPS,
+        ),
+    ] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            metavar="watershed|mutex-watershed",
+            help="How supervoxels are made.",
+            show_default="watershed",
+            rich_help_panel=MAPS,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            help="Probability from which a voxel is boundary.",
+            show_default="0.5",
+            rich_help_panel=MAPS,
+        ),
+    ] = None,
+    sigma: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the Gaussian that smooths what the watershed floods, voxels.",
+            show_default="1",
+            rich_help_panel=MAPS,
+        ),
+    ] = None,
+    min_supervoxel: Annotated[
+        int | None,
+        typer.Option(
+            help="Smaller supervoxels are shared out among their neighbours, voxels.",
+            show_default="50",
+            rich_help_panel=MAPS,
+        ),
+    ] = None,
+    flat_supervoxels: Annotated[
+        bool,
+        typer.Option(
+            "--flat-supervoxels",
+            help="Make supervoxels plane by plane, where planes are far apart.",
+            rich_help_panel=MAPS,
+        ),
+    ] = False,
     config: Annotated[
         str | None,
         typer.Option(
@@ -246,6 +309,15 @@ def segment(
             rich_help_panel=MERGING,
         ),
     ] = None,
+    evidence: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="What overlaps are worth, as 'bigseg calibrate' fits it.",
+            show_default="fitted to several kinds of images",
+            rich_help_panel=MERGING,
+        ),
+    ] = None,
     gap: Annotated[
         int | None,
         typer.Option(
@@ -347,10 +419,7 @@ def segment(
     IMAGE and --model suffice. The result is a label image with a table of its objects; the run
     folder beside it holds the report. If it is interrupted, the same command continues it.
     """
-    from bigseg import pipeline
-
-    settings = _settings(
-        config,
+    options = given(
         image=image,
         output=output,
         model=model,
@@ -377,6 +446,7 @@ def segment(
         parity=parity or None,
         border_threshold=border_threshold,
         beta=beta,
+        evidence=evidence,
         gap=gap,
         min_z_extent=min_z_extent,
         repulsion=repulsion,
@@ -385,15 +455,22 @@ def segment(
         block=split(block),
         halo=halo,
         name=name,
+        source=source,
+        offsets=_offsets(offsets),
+        method=method,
+        threshold=threshold,
+        sigma=sigma,
+        min_supervoxel=min_supervoxel,
+        slices=flat_supervoxels or None,
         keep_scratch=keep_scratch or None,
     )
+    work = _work(config, options)
     if dry_run:
-        plan = pipeline.dry_run(settings, run)
+        plan = work.look_ahead(run)
         say(plan.as_dict(), plan.text(), quiet=quiet, as_json=as_json)
         return
     with follow(quiet=quiet, as_json=as_json) as listener:
-        result = pipeline.execute(
-            settings,
+        result = work.execute(
             run=run,
             cluster=cluster,
             workers=workers,
@@ -403,11 +480,34 @@ def segment(
     say(asdict(result), result.text(), quiet=quiet, as_json=as_json)
 
 
-def _settings(config: str | None, **options: Any) -> Any:
-    """Specification made of a file and of options, which win over it."""
-    from bigseg.spec import parse, read_config
+def _offsets(text: str | None) -> Any:
+    try:
+        return None if text is None else json.loads(text)
+    except json.JSONDecodeError:
+        raise typer.BadParameter(
+            f"--offsets is {text!r}; it must be JSON, as [[-1,0,0],[0,-1,0],[0,0,-1]]"
+        ) from None
 
-    settings = (read_config(config) if config else {}) | given(**options)
+
+@dataclass(frozen=True)
+class Work:
+    """What is to be done, whichever way."""
+
+    look_ahead: Callable[[str | None], Any]
+    execute: Callable[..., Any]
+
+
+def _work(config: str | None, options: dict[str, Any]) -> Work:
+    """Work on settings made of a file and of options, which win over it."""
+    from bigseg import em_pipeline, pipeline
+    from bigseg.em_spec import EmSpec
+    from bigseg.spec import parse, parse_as, read_config
+
+    settings = (read_config(config) if config else {}) | options
+    if "source" in settings:
+        maps = parse_as(EmSpec, settings)
+        return Work(partial(em_pipeline.dry_run, maps), partial(em_pipeline.segment_maps, maps))
     if "model" not in settings:
         raise typer.BadParameter("no model is chosen; give --model nuclei, or the path of weights")
-    return parse(settings)
+    spec = parse(settings)
+    return Work(partial(pipeline.dry_run, spec), partial(pipeline.execute, spec))

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from bigseg import files
+from bigseg.core.boundary_costs import boundary_costs
 from bigseg.core.components import decompose
-from bigseg.core.evidence import Costs, edge_costs
-from bigseg.core.overlap import Edges
+from bigseg.core.evidence import Costs, Evidence
 from bigseg.core.presolve import presolve
 from bigseg.core.problem import Nodes, Problem
 from bigseg.errors import BigsegError
@@ -40,6 +41,8 @@ class Spec(StageSpec):
     repulsion: float = 0.0
     """How much two objects of one block repel each other, in mean absolute costs of their
     component; 0 was best where blocks split as often as they fuse."""
+    evidence: dict[str, float] = Field(default_factory=dict)
+    """Coefficients of `core.evidence.Evidence` that are not the usual ones."""
     packs: int = 1
     """Among how many tasks of `solve` the components are shared out."""
 
@@ -194,5 +197,6 @@ def weigh(spec: Spec, table: dict[str, NDArray[Any]]) -> Costs:
     """What cutting each edge of a table costs."""
     if not len(table["u"]):
         return np.zeros(0)
-    edges = Edges(*(table[name] for name in ("u", "v", "n_u", "n_v", "n_uv")))
-    return edge_costs(edges, beta=spec.beta)
+    if "odds" in table:  # regions that touch, not objects that overlap
+        return boundary_costs(table, spec.beta)
+    return Evidence(**spec.evidence).costs(table, beta=spec.beta)
