@@ -24,6 +24,7 @@ from bigseg.merge_spec import MergeSpec
 from bigseg.stages import (
     components,
     objects,
+    seams,
     tile_edges,
     tile_publish,
     tile_pyramid,
@@ -86,11 +87,12 @@ def _steps(spec: MergeSpec, taken: tiles.Spec, found: Found, repulsion: float) -
         offset=found.offset,
     )
     counts, run = taken.grid.counts, taken.run
+    joined = components.Spec(run=run, counts=counts, beta=spec.beta, repulsion=repulsion)
     steps = [
         Step("tiles", "tiles", taken),
         Step("merge", "tile_edges", tile_edges.Spec(tiles=taken)),
         *graph_steps(
-            components.Spec(run=run, counts=counts, beta=spec.beta, repulsion=repulsion),
+            joined,
             objects.Spec(
                 run=run, counts=counts, spacing=scale[3 - taken.ndim :], min_size=spec.min_size
             ),
@@ -106,7 +108,7 @@ def _steps(spec: MergeSpec, taken: tiles.Spec, found: Found, repulsion: float) -
         )
         steps.append(Step(f"pyramid-{number}", "tile_pyramid", level))
     steps.append(Step("publish", "tile_publish", tile_publish.Spec(write=written)))
-    return steps
+    return [*steps, Step("seams", "seams", seams.Spec(joined=joined))]
 
 
 def _repulsion(spec: MergeSpec, layout: Layout) -> float:
