@@ -101,12 +101,11 @@ def block(spec: Spec, block: Block, data: Surroundings) -> Facts:
     pairs, columns = region_edges(data.keys, data.boundary, spec.pieces.maps.offsets or None)
     part, v = split_keys(pairs[:, 1])
     found = []
-    for number, (other, seeds) in enumerate(zip(data.numbers, data.seeds, strict=True)):
+    for number, other in enumerate(data.numbers):
         rows = part == number
         counted = {name: columns[name][rows] for name in NAMES}
         edges = {"u": pairs[rows, 0].astype(np.int64), "v": v[rows], **counted}
-        pieces = same_regions(data.seeds[0], seeds) if number else np.zeros((0, 2), np.int64)
-        found.append((other, _with_same(edges, pieces)))
+        found.append((other, _with_same(edges, _parts(spec.grid, data, number))))
     count = write_edges(spec.pieces.run, block.id, data.numbers[0], found)
     return {"edges": count, "objects": len(data.seeds[0])}
 
@@ -114,6 +113,23 @@ def block(spec: Spec, block: Block, data: Surroundings) -> Facts:
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Number the nodes of all blocks."""
     return write_offsets(spec.pieces.run, facts)
+
+
+def _parts(grid: Grid, data: Surroundings, number: int) -> NDArray[np.int64]:
+    """Local ids (n, 2) of parts of one piece in a block and a later one.
+
+    Where another later block between them holds a part, too, and touches both, those edges are
+    enough: parts in a chain are joined without a solver, those in a ring are not.
+    """
+    if number == 0:
+        return np.zeros((0, 2), np.int64)
+    index = [grid[n].index for n in data.numbers]
+    pairs = same_regions(data.seeds[0], data.seeds[number])
+    for between in range(1, number):
+        if all(abs(a - b) <= 1 for a, b in zip(index[between], index[number], strict=True)):
+            held = np.isin(data.seeds[0][pairs[:, 0] - 1], data.seeds[between])
+            pairs = pairs[~held]
+    return pairs
 
 
 def _with_same(edges: Columns, same: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

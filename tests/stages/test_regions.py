@@ -1,11 +1,14 @@
 """The region graph of an image is the same in whatever blocks it is counted."""
 
+from itertools import combinations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from bigseg.core.boundary_maps import DIRECT
 from bigseg.core.regions import NAMES, add_edges, region_edges
@@ -81,9 +84,42 @@ def summed(spec: supervoxels.Spec, known: dict) -> tuple:
         pairs = np.sort(np.array(ends, np.uint64).reshape(2, -1).T, axis=1)
         same = pairs[:, 0] == pairs[:, 1]
         if len(pairs):
-            assert (same == table["same"]).all()
+            assert (same | ~table["same"]).all()
             parts.append((pairs[~same], {name: table[name][~same] for name in NAMES}))
     return add_edges(parts)
+
+
+def groups(nodes: list, pairs: list) -> set[frozenset]:
+    """Nodes that pairs connect."""
+    number = {node: i for i, node in enumerate(nodes)}
+    ends = np.array([[number[a], number[b]] for a, b in pairs]).reshape(-1, 2).T
+    graph = coo_array((np.ones(ends.shape[1]), tuple(ends)), shape=(len(nodes),) * 2)
+    _, group = connected_components(graph, directed=False)
+    return {frozenset(n for n in nodes if group[number[n]] == g) for g in set(group.tolist())}
+
+
+def joined(spec: supervoxels.Spec, known: dict) -> set[frozenset]:
+    """Parts that edges mark as of one piece."""
+    pairs = []
+    for block in spec.grid:
+        t = read_table(edges_url(spec.run, block.id))
+        if len(t["u"]):
+            names = ("u_block", "u", "v_block", "v")
+            rows = np.stack([t[name][t["same"]] for name in names], 1).tolist()
+            pairs += [((a, b), (c, d)) for a, b, c, d in rows]
+    return groups(list(known), pairs)
+
+
+def expected(spec: supervoxels.Spec, known: dict) -> set[frozenset]:
+    """Parts of one label in blocks that touch, and on from there."""
+    at = [block.index for block in spec.grid]
+    pairs = [
+        (a, b)
+        for a, b in combinations(known, 2)
+        if known[a] == known[b]
+        and all(abs(i - j) <= 1 for i, j in zip(at[a[0]], at[b[0]], strict=True))
+    ]
+    return groups(list(known), pairs)
 
 
 @settings(deadline=None, max_examples=12)
@@ -103,6 +139,7 @@ def test_edges_are_those_of_the_whole_whatever_the_blocks(block, shape, offsets,
         known = store(spec, labels)
         run_regions(spec)
         pairs, columns = summed(spec, known)
+        assert joined(spec, known) == expected(spec, known)
     boundary = 255 - data if offsets else data
     whole_pairs, whole = region_edges(labels.astype(np.uint64), boundary, offsets or None)
     assert pairs.tolist() == whole_pairs.tolist()
@@ -141,6 +178,15 @@ def test_parts_of_a_piece_that_do_not_touch_are_joined_all_the_same(tmp_path: Pa
     assert row["v_block"] == [7]
     assert row["contact"] == [0]
     assert row["same"] == [True]
+
+
+def test_parts_of_a_piece_around_a_corner_make_a_chain(tmp_path: Path) -> None:
+    spec = pieces_spec(str(tmp_path), np.zeros((1, 4, 4, 4), np.uint8), (2, 2, 2))
+    store(spec, np.ones((4, 4, 4), int))
+    run_regions(spec)
+    tables = [read_table(edges_url(spec.run, block.id)) for block in spec.grid]
+    chain = [t["v_block"][t["same"]].tolist() for t in tables]
+    assert chain == [[1], [2], [3], [4], [5], [6], [7], []]
 
 
 def test_an_empty_image_has_no_edges(tmp_path: Path) -> None:
