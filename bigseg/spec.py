@@ -47,7 +47,7 @@ class SegmentSpec(BaseModel):
     gap: Annotated[int, Field(ge=0, le=8)] = 1
     """With dims = "slices": most planes in a row in which an object may be missing; its shape is
     filled in there."""
-    min_z_extent: Annotated[int, Field(ge=1)] = 1
+    min_z_extent: Annotated[int, Field(ge=1)] = 2
     """With dims = "slices": planes that an object must span."""
     anisotropy: Annotated[float, Field(gt=0)] | None = None
     """Voxel height over voxel width; None: from the image's voxel size."""

@@ -3,25 +3,14 @@
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
 from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import Run, make_steps, open_run
 from bigseg.slices_plan import Stacking, slice_steps
-from bigseg.stages import components, publish
+from bigseg.stages import publish
 from tests.worlds import Cut, agreement, ball, plan_world, read_labels
-
-
-@pytest.fixture(autouse=True)
-def _known_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = components.weigh
-    monkeypatch.setattr(
-        components,
-        "weigh",
-        lambda spec, table: table.get("cost", None) if "cost" in table else known(spec, table),
-    )
 
 
 def stacked(folder: Path, truth: np.ndarray, cut: Cut, how: Stacking) -> Run:

@@ -330,7 +330,7 @@ def segment(
         int | None,
         typer.Option(
             help="With --dims slices: planes that an object must span.",
-            show_default="1",
+            show_default="2",
             rich_help_panel=MERGING,
         ),
     ] = None,

@@ -197,6 +197,8 @@ def weigh(spec: Spec, table: dict[str, NDArray[Any]]) -> Costs:
     """What cutting each edge of a table costs."""
     if not len(table["u"]):
         return np.zeros(0)
+    if "cost" in table:  # who made the edges has weighed them
+        return np.asarray(table["cost"], np.float64)
     if "odds" in table:  # regions that touch, not objects that overlap
         return boundary_costs(table, spec.beta)
     return Evidence(**spec.evidence).costs(table, beta=spec.beta)

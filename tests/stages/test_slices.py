@@ -18,7 +18,6 @@ from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import Run, make_steps
 from bigseg.slices_plan import Stacking, slice_steps
 from bigseg.stages import (
-    components,
     graph,
     links,
     opinions,
@@ -28,12 +27,6 @@ from bigseg.stages import (
     write,
 )
 from tests.worlds import ball, balls, make_image, read_labels, same_partition
-
-
-@pytest.fixture(autouse=True)
-def _known_costs(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("weigh", "_costs"):
-        monkeypatch.setattr(components, name, lambda spec, table: table["cost"], raising=False)
 
 
 def by_plane(truth: np.ndarray) -> np.ndarray:
