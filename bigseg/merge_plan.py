@@ -108,7 +108,7 @@ def _steps(spec: MergeSpec, taken: tiles.Spec, found: Found, repulsion: float) -
         )
         steps.append(Step(f"pyramid-{number}", "tile_pyramid", level))
     steps.append(Step("publish", "tile_publish", tile_publish.Spec(write=written)))
-    return [*steps, Step("seams", "seams", seams.Spec(joined=joined))]
+    return [*steps, Step("seams", "seams", seams.Spec(joined=joined, tiled=taken))]
 
 
 def _repulsion(spec: MergeSpec, layout: Layout) -> float:

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from bigseg import files
 from bigseg.core.objects import Table
-from bigseg.grid import intersection
+from bigseg.grid import Box, intersection
+from bigseg.stages import tiles
 from bigseg.stages.opinions import Opinions, keep_box, read_opinion
 
 MOST = 32
@@ -21,6 +22,8 @@ COLUMNS = (
     *("n_u", "n_v", "n_uv", "contact", "kept", "margin", "doubt"),
 )
 Ints = NDArray[np.int64]
+Where = Opinions | tiles.Spec
+"""Who labelled which voxels."""
 
 
 def doubtful_url(run: str) -> str:
@@ -42,34 +45,45 @@ def worst(edges: Table, most: int) -> Table:
     return {name: edges[name][rows] for name in COLUMNS if name in edges}
 
 
-def places(run: str, opinions: Opinions | None, edges: Table) -> dict[str, Ints]:
+def places(run: str, where: Where | None, edges: Table) -> dict[str, Ints]:
     """A voxel of the image, (t, z, y, x), at which to look at each edge; -1 if it is not known."""
-    rows = len(edges["u"])
-    found = [
-        _place(opinions, *(int(edges[name][row]) for name in ("u_block", "u", "v_block", "v")))
-        if opinions
-        else (-1, -1, -1, -1)
-        for row in range(rows)
-    ]
-    columns = np.array(found, np.int64).reshape(rows, 4)
-    return {name: columns[:, n] for n, name in enumerate(PLACE)}
+    found = np.full((len(edges["u"]), len(PLACE)), -1)
+    if where is not None:
+        for row in range(len(found)):
+            ends = (int(edges[name][row]) for name in ("u_block", "u", "v_block", "v"))
+            found[row] = _place(where, *ends)
+    return {name: found[:, n] for n, name in enumerate(PLACE)}
 
 
-def _place(opinions: Opinions, u_block: int, u: int, v_block: int, v: int) -> tuple[int, ...]:
+def _place(where: Where, u_block: int, u: int, v_block: int, v: int) -> tuple[int, ...]:
     """Middle of what two objects share, or of what of the first is nearest to the other's block."""
-    one, other = opinions.grid[u_block], opinions.grid[v_block]
-    zone = intersection(keep_box(opinions, one), keep_box(opinions, other))
-    box = zone or keep_box(opinions, one)
-    mask = read_opinion(opinions, one, box) == u
+    one, other = _box(where, u_block), _box(where, v_block)
+    zone = intersection(one, other)
+    box = zone or one
+    mask = _labels(where, u_block, box) == u
     if zone is not None:
-        shared = mask & (read_opinion(opinions, other, zone) == v)
+        shared = mask & (_labels(where, v_block, zone) == v)
         mask = shared if shared.any() else mask
     if not mask.any():
         return -1, -1, -1, -1
     at = np.argwhere(mask) + [s.start for s in box[1:]]
     if zone is None:
-        low, high = np.array([(s.start, s.stop - 1) for s in other.write[1:]]).T
+        low, high = np.array([(s.start, s.stop - 1) for s in other[1:]]).T
         away = np.abs(at - np.clip(at, low, high)).sum(1)
         at = at[away == away.min()]
     nearest = ((at - at.mean(0)) ** 2).sum(1).argmin()
     return (box[0].start, *at[nearest].tolist())
+
+
+def _box(where: Where, number: int) -> Box:
+    """Voxels that a block or a tile has labelled."""
+    if isinstance(where, Opinions):
+        return keep_box(where, where.grid[number])
+    return tiles.placed(where).layout.box(number)
+
+
+def _labels(where: Where, number: int, box: Box) -> NDArray[np.uint32]:
+    """Its local ids of a part of them: (z, y, x)."""
+    if isinstance(where, Opinions):
+        return read_opinion(where, where.grid[number], box)
+    return tiles.read_part(where, number, box)

@@ -22,7 +22,7 @@ from bigseg.core.seams import TALLY, decide, sizes, split_objects, tally
 from bigseg.grid import Block, Grid
 from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_tables, write_table
-from bigseg.stages import components, doubtful
+from bigseg.stages import components, doubtful, tiles
 from bigseg.stages.graph import CHUNK, edges_url, ids_url, nodes_url, read_offsets
 from bigseg.stages.opinions import Opinions
 from bigseg.types import Facts, StageSpec
@@ -41,6 +41,8 @@ class Spec(StageSpec):
     opinions: Opinions | None = None
     """Blocks of the image. None if they lie anywhere: then any two that have edges share a face,
     of which the place is not known."""
+    tiled: tiles.Spec | None = None
+    """Tiles that are the blocks, instead."""
 
     @property
     def grid(self) -> Grid:
@@ -114,8 +116,8 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     )
     run = spec.joined.run
     write_table(seams_url(run), faces)
-    found = doubtful.worst(worst, doubtful.MOST)
-    write_table(doubtful.doubtful_url(run), found | doubtful.places(run, spec.opinions, found))
+    found, where = doubtful.worst(worst, doubtful.MOST), spec.opinions or spec.tiled
+    write_table(doubtful.doubtful_url(run), found | doubtful.places(run, where, found))
     totals = {name: int(faces[name].sum()) for name in (*TALLY, "alone")}
     sums = {kind: {n: sum(f[kind][n] for f in facts) for n in TALLY} for kind in KINDS}
     return {"faces": {"count": len(faces["a"]), **totals}, **sums}

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 
+from bigseg import merging
 from bigseg.io.tables import read_table, write_table
 from bigseg.run.execute import run_steps, serial
 from bigseg.stages import components, doubtful, label, merge, seams
@@ -131,3 +133,23 @@ def test_weak_evidence_is_doubtful_even_where_it_was_followed(tmp_path: Path) ->
     facts = counted(spec)["faces"]
     assert (facts["matched"], facts["doubtful"], facts["outvoted"]) == (0, 1, 0)
     assert 0 < tables(spec)[1]["margin"][0] < 1
+
+
+def test_tiles_that_disagree_are_found_where_they_do(tmp_path: Path) -> None:
+    disc = ball((32, 40), (14, 20), 6).astype(np.uint16)
+    parts = disc * np.where(np.arange(40) < 23, 1, 2).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "tile_y000_x000.tif", disc[:, :32])
+    tifffile.imwrite(tmp_path / "tile_y000_x008.tif", parts[:, 8:])
+    merging.merge(
+        str(tmp_path / "*.tif"),
+        f"{tmp_path}/all.zarr",
+        pattern="tile_y{y}_x{x}.tif",
+        cluster="serial",
+    )
+    run = f"{tmp_path}/all.zarr.bigseg"
+    faces, worst = read_table(seams.seams_url(run)), read_table(doubtful.doubtful_url(run))
+    assert faces["edges"].tolist() == [2]
+    assert (faces["matched"].tolist(), faces["doubtful"].tolist()) == ([1], [1])
+    assert all(disc[y, x] for y, x in zip(worst["y"], worst["x"], strict=True))
+    assert worst["kept"].tolist() == [True]
+    assert worst["x"][0] >= 23, "the smaller part"
