@@ -3,13 +3,16 @@
 import shutil
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from bigseg.core.objects import measure_objects
 from bigseg.core.pyramid import downsample_labels
-from bigseg.corrections import journal
+from bigseg.corrections import journal, plan
 from bigseg.corrections.correct import correct
+from bigseg.corrections.state import Parts
 from bigseg.errors import NotFound, SpecError
 from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_table
@@ -389,3 +392,44 @@ def test_nodes_that_did_not_change_keep_their_ids(place):
     after = np.array(scratch(graph.ids_url(run_of(place))))
     old, new = (sorted({at(image, LEFT), at(image, RIGHT)})[i] for i in (1, 0))
     assert np.array_equal(after, np.where(before == old, new, before))
+
+
+def test_a_point_that_nothing_parts_goes_where_its_surroundings_go(place):
+    """It lies in the node of one of the points, and is merged with something else."""
+    wanted = split((20, 70), (20, 84)) | merge((20, 86), RIGHT)
+    result = correct(run_of(place), wanted)
+    after = labels(place)
+    assert at(after, (20, 84)) == at(after, (20, 86)) == at(after, RIGHT) != at(after, (20, 70))
+    assert len(result.split[0][1]) == 2
+
+
+def test_a_bar_and_its_third_point(place):
+    """The same where blocks part an object."""
+    wanted = split((20, 4), (20, 58)) | merge((20, 5), LEFT)
+    correct(run_of(place), wanted)
+    after = labels(place)
+    assert at(after, (20, 4)) == at(after, LEFT) != at(after, (20, 58))
+    check_table(place)
+
+
+def test_merges_that_bring_parts_together_again_are_refused(made):
+    """Both points are in the dumbbell, which is cut between them, and are merged."""
+    wanted = split((20, 70), (20, 84)) | merge((20, 69), (20, 85))
+    with pytest.raises(SpecError, match="bring them together again; split these objects, too"):
+        correct(run_of(made), wanted)
+
+
+def test_classes_are_voted_anew():
+    image = np.array([[[1, 1, 1, 2, 2, 3]]], np.uint32)
+    box = (slice(0, 1), *(slice(0, n) for n in image.shape))
+    rows = measure_objects(image, read=box, write=box, shape=(1, 1, 1, 6))
+    rows |= {"flow_error": np.array([0.1, 0.4, np.nan])}
+    rows |= {"class_0": np.array([0, 0, 1]), "class_1": np.array([3, 0, 0])}
+    rows |= {"class_2": np.array([0, 2, 0])}
+    none = np.zeros(3, np.int64)
+    parts = Parts(none, rows["id"].astype(np.int64), none, none > 0, rows)
+    state = SimpleNamespace(judged=SimpleNamespace(spacing=(1.0, 1.0), classes=3))
+    table = plan._rows(state, parts, np.array([4, 4, 9]))
+    assert table["id"].tolist() == [4, 9]
+    assert table["class"].tolist() == [1, 0]
+    assert table["flow_error"] == pytest.approx([0.22, np.nan], nan_ok=True)

@@ -129,20 +129,23 @@ def part_graph(
     cluster = settled(root, problem.nodes, found.label)
     if any(cluster[a] == cluster[b] for a, b in hostile):
         cluster = np.arange(count, dtype=np.int32)  # no solver failed so yet; growing never does
-    kind: NDArray[np.int64] = _grown(cluster, u, v, costs, k)[node]
+    used = np.unique(kinds[kinds >= 0])
+    kind: NDArray[np.int64] = _grown(cluster, u, v, costs, used)[node]
     return kind
 
 
-def _grown(cluster: Nodes, u: NDArray[Any], v: NDArray[Any], costs: Costs, k: int) -> Any:
+def _grown(
+    cluster: Nodes, u: NDArray[Any], v: NDArray[Any], costs: Costs, kinds: NDArray[np.int64]
+) -> NDArray[np.int64]:
     """Kind of each node: clusters without one join what they attract most, the surest first."""
-    kind = np.full(len(cluster), -1, np.int64)
-    for number in reversed(range(k)):
+    kind, k = np.full(len(cluster), -1, np.int64), int(kinds.max()) + 1
+    for number in kinds[::-1].tolist():
         kind[cluster == cluster[number]] = number
     while (kind < 0).any():
         tail, head = np.r_[u, v], np.r_[v, u]
         open_ = (kind[tail] < 0) & (kind[head] >= 0)
         if not open_.any():  # nothing binds them: joined by hand once, or seen by neighbours only
-            kind[kind < 0] = 0
+            kind[kind < 0] = kinds[0]
             break
         key = cluster[tail[open_]].astype(np.int64) * k + kind[head[open_]]
         pair, at = np.unique(key, return_inverse=True)

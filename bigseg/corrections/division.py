@@ -60,7 +60,7 @@ class Divided:
 
 def divide(
     state: State, divided: Divided, box: Box, parts: Parts, seeds: Seeds
-) -> tuple[Parts, NDArray[np.int64]]:
+) -> tuple[Parts, NDArray[np.int64], NDArray[np.int64]]:
     """Divide an object around points, as its shape suggests.
 
     Parameters
@@ -72,12 +72,14 @@ def divide(
     parts
         All nodes of the object.
     seeds
-        A point (t, z, y, x), or more, for each piece, and the number of that piece.
+        A point (t, z, y, x), or more, for each piece, and the number of that piece; -1 for points
+        that belong to whatever piece they lie in.
 
     Returns
     -------
-    Parts, pieces
-        The nodes that the object has now, and the piece of each.
+    Parts, pieces, places
+        The nodes that the object has now, the piece of each, and the piece in which each of the
+        seeds lies.
 
     Raises
     ------
@@ -94,16 +96,18 @@ def divide(
     points = np.array([place[1:] for place, _ in seeds]) - [s.start for s in box[1:]]
     kinds = np.array([kind for _, kind in seeds], np.int64)
     spacing = (1.0,) * (3 - len(state.judged.spacing)) + tuple(state.judged.spacing)
-    pieces = part_shape(mask, points, kinds, spacing)
+    pieces = part_shape(mask, points[kinds >= 0], kinds[kinds >= 0], spacing)
     unseen = parts.rows["voxels"] == 0  # whatever their piece, nothing of them is written
-    new, piece = [parts.some(unseen)], [np.zeros(int(unseen.sum()), np.int64)]
+    first = int(kinds[kinds >= 0].min())
+    new, piece = [parts.some(unseen)], [np.full(int(unseen.sum()), first, np.int64)]
     for number in blocks_of(state, box):
         ours = parts.some((parts.block == number) & ~unseen)
         if len(ours):
             made, of = _divide_block(state, divided, ours, (box, pieces))
             new.append(made)
             piece.append(of)
-    return together(new), np.concatenate(piece)
+    places = pieces[tuple(points.T)].astype(np.int64) - 1
+    return together(new), np.concatenate(piece), places
 
 
 def _divide_block(

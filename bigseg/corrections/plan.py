@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -178,40 +177,33 @@ class _Units:
             for b in range(a + 1, len(roots))
             if (int(roots[a]), int(roots[b])) in self.links.hostile
         }
-        piece = np.zeros(len(parts), np.int64)
-        of_kind = np.zeros(len(roots), np.int64)
+        piece, of = np.zeros(len(parts), np.int64), np.zeros(len(spots), np.int64)
         if hostile:
-            of_node = self._kinds_of_nodes(parts, spots, kinds)
+            nodes = np.array([self._node(parts, n) for n in spots])
+            rivals = np.unique(np.array(sorted(hostile)))
+            of_node = _kinds_of_nodes(len(parts), nodes, kinds, rivals)
             if of_node is None or parts.divided.any():
                 seeds = [
-                    (self.links.spots[n].place, int(k)) for n, k in zip(spots, kinds, strict=True)
+                    (self.links.spots[n].place, int(k) if k in rivals else -1)
+                    for n, k in zip(spots, kinds, strict=True)
                 ]
                 box = bounds(self.found, row)
-                parts, piece = divide(self.state, self.divided, box, parts, seeds)
-                of_kind = np.arange(len(roots))
+                parts, piece, of = divide(self.state, self.divided, box, parts, seeds)
             else:
                 u, v, costs = find_edges(self.state, parts)
                 piece = part_graph((u, v), costs, of_node, hostile)
-                of_kind = np.array([piece[of_node == k][0] for k in range(len(roots))])
+                of = piece[nodes]
         self.of_object[id] = self.count
-        for n, kind in zip(spots, kinds, strict=True):
-            self.of_spot[n] = self.count + int(of_kind[kind])
+        for n, here in zip(spots, of.tolist(), strict=True):
+            self.of_spot[n] = self.count + here
         unit = self.count + piece
         self.count += max(len(roots), 1)
         return parts, unit
 
-    def _kinds_of_nodes(
-        self, parts: Parts, spots: Sequence[int], kinds: NDArray[Any]
-    ) -> NDArray[np.int64] | None:
-        """Kind of the points in each node, -1 without; None if a node has points of two kinds."""
-        found = np.full(len(parts), -1, np.int64)
-        for n, kind in zip(spots, kinds, strict=True):
-            spot = self.links.spots[n]
-            here = (parts.block == spot.block) & (parts.local == spot.local)
-            if (found[here] >= 0).any() and (found[here] != kind).any():
-                return None
-            found[here] = kind
-        return found
+    def _node(self, parts: Parts, n: int) -> int:
+        """Position of the node that a point lies in."""
+        spot = self.links.spots[n]
+        return int(((parts.block == spot.block) & (parts.local == spot.local)).argmax())
 
     def merges(self) -> list[list[int]]:
         """Units that each merge joins."""
@@ -223,6 +215,21 @@ class _Units:
             ]
             for group in self.links.together
         ]
+
+
+def _kinds_of_nodes(
+    count: int, nodes: NDArray[np.int64], kinds: NDArray[Any], rivals: NDArray[np.int64]
+) -> NDArray[np.int64] | None:
+    """Kind of the points in each node, -1 without; None if two rivals are in one node."""
+    found = np.full(count, -1, np.int64)
+    for kind in (*rivals.tolist(), *np.setdiff1d(kinds, rivals).tolist()):
+        here = nodes[kinds == kind]
+        free = bool(((found[here] < 0) | (found[here] == kind)).all())
+        if not free and kind in rivals:
+            return None
+        if free:  # a point that nothing parts from others goes where its node goes
+            found[here] = kind
+    return found
 
 
 def _name(

@@ -73,6 +73,11 @@ def test_attraction_is_cut_as_cheaply_as_can_be(weights, kinds):
     assert energies(found[None], *ends, costs)[0] == pytest.approx(best)
 
 
+def test_kinds_that_no_node_has_get_nothing():
+    ends, costs = graph((0, 1, 1))
+    assert part_graph(ends, costs, np.array([1, 2, -1]), {(1, 2)}).tolist() == [1, 2, 1]
+
+
 def dumbbell(wide: int = 9, neck: int = 2):
     y, x = np.mgrid[:wide, : 2 * wide + neck]
     centre = wide // 2
