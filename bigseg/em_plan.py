@@ -16,7 +16,7 @@ from bigseg.errors import ImageError, SpecError
 from bigseg.grid import Index
 from bigseg.io.volume import Volume
 from bigseg.plan import check_target
-from bigseg.stages import components, objects, regions, supervoxels, write
+from bigseg.stages import components, objects, regions, seams, supervoxels, write
 from bigseg.steps import Step, graph_steps, output_steps
 
 BLOCK, WIDE = 256, 1024
@@ -39,14 +39,16 @@ def plan_em(spec: EmSpec, run: str) -> list[Step]:
     written = write.Spec(
         run=run, image=spec.image, level=spec.level, target=spec.target, opinions=pieces
     )
+    joined = components.Spec(run=run, counts=counts, beta=spec.beta)
     return [
         Step("supervoxels", "supervoxels", pieces),
         Step("regions", "regions", regions.Spec(pieces=pieces)),
         *graph_steps(
-            components.Spec(run=run, counts=counts, beta=spec.beta),
+            joined,
             objects.Spec(run=run, counts=counts, spacing=spacing, min_size=spec.min_size),
         ),
         *output_steps(written, volume.image),
+        Step("seams", "seams", seams.Spec(joined=joined, opinions=pieces)),
     ]
 
 
@@ -71,7 +73,7 @@ def _pieces(spec: EmSpec, run: str, volume: Volume) -> supervoxels.Spec:
         sigma=spec.sigma,
         min_size=spec.min_supervoxel,
         slices=spec.slices,
-        reach=spec.halo / 2,
+        reach=spec.reach,
         spacing=(lengths[0], lengths[1], 1.0),
     )
     far = regions.reach(pieces)

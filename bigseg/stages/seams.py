@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg import files
+from bigseg.core.evidence import Evidence
 from bigseg.core.objects import Table
 from bigseg.core.seams import TALLY, decide, sizes, split_objects, tally
 from bigseg.grid import Block, Grid
@@ -93,7 +94,10 @@ def block(spec: Spec, block: Block, data: Group) -> Facts:
     """Count what was decided at each face, and keep the decisions that are worst."""
     edges, faces = data.edges, data.faces
     pair, pairs = _pairs(spec.opinions, edges, faces), len(faces["a"]) + len(KINDS)
-    found = decide((edges["id_u"], edges["id_v"]), edges["cost"], sizes(edges))
+    weights = sizes(edges)
+    if "n_u" in edges:
+        weights **= Evidence(**spec.joined.evidence).size_exponent
+    found = decide((edges["id_u"], edges["id_v"]), edges["cost"], weights)
     shared = edges.get("n_uv", np.zeros(len(pair), np.int64))
     split = split_objects((edges.get("n_u", shared), edges.get("n_v", shared), shared), found)
     counted = tally(pair, pairs, found, split, shared).columns()
