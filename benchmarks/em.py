@@ -74,7 +74,7 @@ def ridges(image: NDArray[Any], sigma: float = SIGMA) -> NDArray[np.uint8]:
 def in_memory(boundary: NDArray[np.uint8], beta: float) -> tuple[NDArray[np.uint32], int]:
     """Objects of a whole array, and the number of supervoxels."""
     spec = EmSpec(image="", source="boundaries", **SETTINGS)
-    growth = Growth(spec.threshold, spec.sigma, spec.min_supervoxel, reach=spec.halo / 2)
+    growth = Growth(spec.threshold, spec.sigma, spec.min_supervoxel, reach=spec.reach)
     pieces, seeds = watershed_pieces(boundary.astype(np.float32) / np.float32(255), growth)
     pairs, columns = region_edges(pieces.astype(np.uint64), boundary[None])
     costs = boundary_costs(columns, beta)

@@ -46,7 +46,7 @@ class EmSpec(BaseModel):
     The default was best on FIB-SEM with boundaries of a ridge filter (`benchmarks/em.py`)."""
     block: tuple[Annotated[int, Field(ge=16)], ...] | None = None
     """Voxels of a block, z,y,x or y,x; None: by the shape of the image."""
-    halo: Annotated[int, Field(ge=8)] = 32
+    halo: Annotated[int, Field(ge=8)] = 48
     """Voxels (along x) that a block sees of its neighbours."""
     min_size: Annotated[int, Field(ge=0)] = 0
     """Smaller objects are dropped, voxels."""
@@ -61,6 +61,14 @@ class EmSpec(BaseModel):
         if value is not None and (0, 0, 0) in value:
             raise ValueError("the offset (0, 0, 0) leads nowhere")
         return value
+
+    @property
+    def reach(self) -> float:
+        """Depth beyond which all is equally deep, voxels along x.
+
+        A third of the halo, so that a seed and what it floods near a face are within the halo.
+        """
+        return self.halo / 3
 
     @property
     def target(self) -> str:
