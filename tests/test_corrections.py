@@ -13,13 +13,24 @@ from bigseg.core.pyramid import downsample_labels
 from bigseg.corrections import journal, plan
 from bigseg.corrections.correct import correct
 from bigseg.corrections.state import Parts
+from bigseg.em_pipeline import segment_maps
+from bigseg.em_spec import EmSpec
 from bigseg.errors import NotFound, SpecError
 from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_table
 from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import open_run
 from bigseg.stages import divisions, graph, objects
-from tests.worlds import Cut, plan_world, read_labels, segment_world, world_table
+from tests.maps import boundary, cells
+from tests.worlds import (
+    Cut,
+    make_image,
+    plan_world,
+    read_labels,
+    same_partition,
+    segment_world,
+    world_table,
+)
 
 CUT = Cut(block=(1, 32, 32), halo=(0, 16, 16), ndim=2)
 BAR, DUMBBELL, LEFT, RIGHT, LATER = (20, 4), (20, 70), (60, 10), (60, 50), (60, 80)
@@ -433,3 +444,26 @@ def test_classes_are_voted_anew():
     assert table["id"].tolist() == [4, 9]
     assert table["class"].tolist() == [1, 0]
     assert table["flow_error"] == pytest.approx([0.22, np.nan], nan_ok=True)
+
+
+def test_supervoxels_of_maps_are_parted_between_cells(tmp_path):
+    """Two cells that were merged by mistake: the graph knows where one ends."""
+    truth = cells((24, 32, 40), 8, 3).astype(np.uint32)
+    maps = boundary(truth)
+    make_image(f"{tmp_path}/maps.zarr", maps[None], "czyx")
+    spec = EmSpec(
+        image=f"{tmp_path}/maps.zarr",
+        source="boundaries",
+        halo=24,
+        block=(24, 20, 20),
+        output=f"{tmp_path}/labels.zarr",
+    )
+    made = segment_maps(spec, cluster="serial")
+    before = read_labels(made.labels)
+    ids, voxels = np.unique(before[before > 0], return_counts=True)
+    places = [np.argwhere(before[0] == id) for id in ids[np.argsort(-voxels)][:2]]
+    points = [place[len(place) // 2].tolist() for place in places]
+    correct(made.run, {"merge": [{"points": points}]})
+    assert len(np.setdiff1d(read_labels(made.labels), [0])) == len(ids) - 1
+    correct(made.run, {"split": [{"points": points}]})
+    assert same_partition(read_labels(made.labels), before)

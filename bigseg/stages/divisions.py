@@ -12,6 +12,7 @@ labels of a block for writing reads them here, so a division lasts as long as th
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from bigseg.grid import Block, Box, size, within
 from bigseg.io.tables import read_table
 from bigseg.stages import graph
 from bigseg.stages.opinions import Opinions, read_opinion
+from bigseg.view.corrected import Correction
 
 Voxels = tuple[NDArray[np.int64], NDArray[np.uint32]]
 """Flat places in a block's own box, ascending, and the local id of each."""
@@ -32,6 +34,16 @@ Voxels = tuple[NDArray[np.int64], NDArray[np.uint32]]
 def corrections_url(run: str) -> str:
     """Where all corrections of a run are."""
     return files.join(run, "graph", "corrections")
+
+
+def found_corrections(run: str) -> list[Correction]:
+    """Corrections of a run that are done, in their order; their folders have numbers."""
+    parent, found = corrections_url(run), []
+    for name in files.names(parent):
+        if name.isdecimal() and files.exists(files.join(parent, name, "done.json")):
+            plan = json.loads(files.get(files.join(parent, name, "plan.json")))
+            found.append(Correction(plan["time"], plan["merged"], plan["split"]))
+    return found
 
 
 def voxels_url(run: str, block: str) -> str:

@@ -22,6 +22,7 @@ from bigseg.io.tables import read_table
 from bigseg.run.folder import is_run, open_run
 from bigseg.spec import SegmentSpec
 from bigseg.stages import objects, windows
+from bigseg.stages.divisions import found_corrections
 from bigseg.stages.evaluate import evaluation_url
 from bigseg.stages.graph_report import found_certificates, found_seams
 from bigseg.stages.normalize import ranges
@@ -30,6 +31,7 @@ from bigseg.types import Facts, StageSpec
 from bigseg.version import VERSION
 from bigseg.view import page, sections
 from bigseg.view.certificate import certificate
+from bigseg.view.corrected import corrected
 from bigseg.view.seams import seams_in_numbers
 from bigseg.view.subject import Subject
 from bigseg.view.timings import failures, step_times
@@ -104,6 +106,7 @@ def make_page(spec: Spec) -> str:
                 sections.title(subject),
                 sections.summary(subject, steps),
                 sections.scores(subject),
+                corrected(found_corrections(spec.opinions.run)),
                 sections.gallery(subject),
                 seams_in_numbers(subject, found_seams(run) if run else None),
                 *map(certificate, found_certificates(run) if run else ()),

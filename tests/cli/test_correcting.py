@@ -1,6 +1,7 @@
 """`bigseg correct` on a run of `bigseg.segment`."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -49,6 +50,7 @@ def test_a_file_is_applied_and_the_result_told(run, tmp_path, capsys):
     assert call("correct", run.run, str(file), "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert (said["objects"], said["of_blocks"], said["split"]) == (2, 3, [[1, [1, 2]]])
+    assert "1 into 1 + 2" in Path(run.report).read_text("utf-8")
     labels = read_labels(run.labels)[0, 0, 16]
     assert sorted({int(labels[5]), int(labels[90])}) == [1, 2]
 
