@@ -70,7 +70,9 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
     if labelled.function is None:
         steps.append(Step("predict", "predict", shown))
     steps.append(Step("label", "label", labelled))
-    steps.append(Step("merge", "merge", merge.Spec(opinions=labelled)))
+    kept = labelled.representation == "flows" and not shown.published
+    flows = predict.predictions_url(run) if kept else None
+    steps.append(Step("merge", "merge", merge.Spec(opinions=labelled, flows=flows)))
     joined, judged = _graph(spec, labelled, volume)
     steps += graph_steps(joined, judged, solver=spec.solver, exact_edges=spec.exact_edges)
     written = write.Spec(

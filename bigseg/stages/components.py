@@ -40,7 +40,7 @@ class Spec(StageSpec):
     """Prior probability that two overlapping objects are different."""
     repulsion: float = 0.0
     """How much two objects of one block repel each other, in mean absolute costs of their
-    component; 0 was best where blocks split as often as they fuse."""
+    component."""
     evidence: dict[str, float] = Field(default_factory=dict)
     """Coefficients of `core.evidence.Evidence` that are not the usual ones."""
     packs: int = 1
