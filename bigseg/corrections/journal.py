@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,7 @@ from bigseg.core.pyramid import shrunk
 from bigseg.corrections.plan import Change
 from bigseg.corrections.spec import Corrections
 from bigseg.corrections.state import State, bounds
+from bigseg.errors import BigsegError
 from bigseg.grid import Box, Grid
 from bigseg.io.scratch import scratch
 from bigseg.io.table_rows import replace_rows
@@ -156,8 +158,9 @@ def finish(state: State, entry: Entry, count: int) -> None:
     ledger.finish({**(ledger.finished() or {}), "objects": count})
     time = datetime.now(UTC).isoformat(timespec="seconds")
     files.put(files.join(entry.url, DONE), json.dumps({"time": time, "objects": count}).encode())
-    if count <= REPORTED and any(isinstance(step.spec, report.Spec) for step in state.run.steps):
-        report.renew(state.url)
+    if count <= REPORTED and any(step.stage == "report" for step in state.run.steps):
+        with suppress(BigsegError):  # that of a run of an older version stays as it is
+            report.renew(state.url)
 
 
 def _do(stage: Any, spec: Any, number: int) -> None:

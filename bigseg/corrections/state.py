@@ -120,7 +120,7 @@ def open_state(url: str) -> State:
         raise SpecError(f"The run {url} is not finished; 'bigseg run {url}' continues it.")
     written = _spec(by_stage["write"], write.Spec)
     judged = _spec(by_stage["objects"], objects.Spec)
-    levels = [step.spec for step in run.steps if isinstance(step.spec, pyramid.Spec)]
+    levels = [_spec(step, pyramid.Spec) for step in run.steps if step.stage == "pyramid"]
     offsets, _ = graph.read_offsets(url, judged.counts)
     return State(
         run=run,

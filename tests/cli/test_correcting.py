@@ -23,17 +23,22 @@ def run(tmp_path, monkeypatch):
     data = np.zeros((32, 96), np.uint8)
     data[12:20, 4:92] = 200
     make_image(f"{tmp_path}/image.zarr", data, "yx")
-    made = bigseg.segment(
-        f"{tmp_path}/image.zarr",
+    made = segmented(tmp_path)
+    assert made.objects == 1
+    return made
+
+
+def segmented(folder, **more):
+    return bigseg.segment(
+        f"{folder}/image.zarr",
         model=f"{__name__}:bars",
         representation="labels",
         intensity=(0, 255),
         block=(32, 32),
         halo=8,
         cluster="serial",
+        **more,
     )
-    assert made.objects == 1
-    return made
 
 
 def call(*arguments: str) -> int:
@@ -65,3 +70,12 @@ def test_a_mistake_is_one_sentence(run, tmp_path, capsys):
     assert "is neither TOML nor .json" in capsys.readouterr().err
     assert call("correct", run.run, str(tmp_path / "none.toml")) == 1
     assert "none.toml does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [{}, {"min_size": 20}, {"max_size": 9999}])
+def test_to_segment_again_drops_corrections(run, tmp_path, settings):
+    bigseg.correct(run.run, {"split": [{"points": [[16, 5], [16, 90]]}]})
+    again = segmented(tmp_path, overwrite=True, **settings)
+    assert again.objects == 1
+    assert len(np.unique(read_labels(again.labels))) == 2
+    assert bigseg.correct(run.run, {"split": [{"points": [[16, 5], [16, 90]]}]}).objects == 2
