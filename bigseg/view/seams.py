@@ -22,7 +22,7 @@ BUDGET = 900_000
 """Characters that all pictures of pairs may take together."""
 PAIRS = 10
 FACES = 10
-SIDE = (48, 160)
+SIDE = (48, 128)
 """Voxels of a picture along its finest axis, at least and at most."""
 PANEL = 256
 """Pixels of the longer side of a picture."""
@@ -93,7 +93,7 @@ def _faces(found: Seams) -> str:
     order = np.argsort(-trouble, kind="stable")[:FACES]
     order = order[trouble[order] > 0]
     if len(order) == 0:
-        return "<p>No face has doubtful, split or lonely objects.</p>"
+        return "<p>At no face are objects doubtful, split or alone.</p>"
     rows = []
     for row in order.tolist():
         place = f"{'tzyx'[faces['axis'][row]]} = {faces['position'][row]:,}"
@@ -102,8 +102,8 @@ def _faces(found: Seams) -> str:
         ends = (found.grid[int(faces[side][row])].id for side in "ab")
         rows.append((" | ".join(ends), place, *counts, f"{margin:.1f}" if margin < 1e9 else "–"))
     head = ("Blocks", "face", *COUNTS.values(), "margin")
-    count = f"{(trouble > 0).sum():,} of {len(trouble):,} faces have some."
-    return f"<h3>Faces with most of them</h3><p>{count}</p>" + page.table(head, rows)
+    said = f"{(trouble > 0).sum():,} of {len(trouble):,} faces have some."
+    return f"<h3>Faces with most of them</h3><p>{said}</p>" + page.table(head, rows)
 
 
 def _pairs(subject: Subject, found: Seams) -> str:
