@@ -12,7 +12,7 @@ from bigseg.core.objects import measure_objects
 from bigseg.core.pyramid import downsample_labels
 from bigseg.corrections import journal, plan
 from bigseg.corrections.correct import correct
-from bigseg.corrections.state import Parts
+from bigseg.corrections.parts import Parts
 from bigseg.em_pipeline import segment_maps
 from bigseg.em_spec import EmSpec
 from bigseg.errors import NotFound, SpecError

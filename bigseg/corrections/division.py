@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from bigseg.core.constraints import part_shape
 from bigseg.core.objects import HIGH, LOW, SUMS, Table, measure_objects
-from bigseg.corrections.state import Parts, State, blocks_of, together
+from bigseg.corrections.parts import Parts, together
+from bigseg.corrections.state import State, blocks_of
 from bigseg.errors import SpecError
 from bigseg.grid import Block, Box, Index, intersection, size, within
 from bigseg.io.volume import Volume
