@@ -8,6 +8,7 @@ problem of its own; most hold no contradiction and are solved by joining them. S
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -19,8 +20,9 @@ from bigseg import files
 from bigseg.core.boundary_costs import boundary_costs
 from bigseg.core.components import decompose
 from bigseg.core.evidence import Costs, Evidence
+from bigseg.core.lifted import solve_lifted
 from bigseg.core.presolve import presolve
-from bigseg.core.problem import Nodes, Problem
+from bigseg.core.problem import NO_COMPONENTS, Nodes, Problem
 from bigseg.errors import BigsegError
 from bigseg.grid import Block, Grid, Index
 from bigseg.io.scratch import scratch
@@ -134,19 +136,12 @@ def block(spec: Spec, block: Block, data: None) -> Facts:
     """Weigh all edges, join what needs no solver, and share out the rest."""
     offsets, edges = checked_offsets(spec.run, spec.counts)
     nodes = int(offsets[-1])
-    u, v, costs = weighed_edges(spec, offsets, edges)
-    blocks = np.arange(len(offsets) - 1, dtype=np.int32) if spec.repulsion else None
-    root, problem = decompose(
-        nodes,
-        u,
-        v,
-        costs,
-        repulsion=spec.repulsion,
-        block_of_node=None if blocks is None else np.repeat(blocks, np.diff(offsets)),
-    )
-    del u, v, costs
-    conflicts = len(problem)
-    root, problem = presolve(root, problem)
+    weighed = weighed_edges(spec, offsets, edges)
+    if weighed.lifted.any():
+        root, problem, conflicts = _with_lifted(nodes, weighed)
+    else:
+        root, problem, conflicts = _decomposed(spec, offsets, weighed)
+    del weighed
     write_nodes_array(roots_url(spec.run), root)
     starts = _pack_starts(spec, problem, offsets)
     for pack, (first, last) in enumerate(pairwise(starts.tolist())):
@@ -159,6 +154,31 @@ def block(spec: Spec, block: Block, data: None) -> Facts:
         "undecided_nodes": len(problem.nodes),
         "undecided_edges": len(problem.u),
     }
+
+
+def _decomposed(
+    spec: Spec, offsets: NDArray[np.int64], edges: Weighed
+) -> tuple[Nodes, Problem, int]:
+    """Roots of all nodes, what is left to solve, and how many components hold contradictions."""
+    blocks = np.arange(len(offsets) - 1, dtype=np.int32) if spec.repulsion else None
+    root, problem = decompose(
+        int(offsets[-1]),
+        edges.u,
+        edges.v,
+        edges.costs,
+        repulsion=spec.repulsion,
+        block_of_node=None if blocks is None else np.repeat(blocks, np.diff(offsets)),
+    )
+    conflicts = len(problem)
+    return *presolve(root, problem), conflicts
+
+
+def _with_lifted(nodes: int, edges: Weighed) -> tuple[Nodes, Problem, int]:
+    """The same with lifted edges: all is solved here, nothing is left to share out."""
+    near, far = (
+        (edges.u[some], edges.v[some], edges.costs[some]) for some in (~edges.lifted, edges.lifted)
+    )
+    return solve_lifted(nodes, near, far), NO_COMPONENTS, 0
 
 
 def _pack_starts(spec: Spec, problem: Problem, offsets: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -177,20 +197,36 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     return facts[0]
 
 
-def weighed_edges(
-    spec: Spec, offsets: NDArray[np.int64], edges: NDArray[np.int64]
-) -> tuple[Nodes, Nodes, Costs]:
-    """All edges between numbered nodes, and what cutting each costs; tables are read in a row."""
-    u, v = (np.empty(edges.sum(), np.int32) for _ in range(2))
-    costs = np.empty(edges.sum(), np.float64)
+@dataclass(frozen=True)
+class Weighed:
+    """All edges between numbered nodes, and what cutting each costs."""
+
+    u: Nodes
+    v: Nodes
+    costs: Costs
+    lifted: NDArray[np.bool_]
+    """Which of them are evidence only, and join nothing by themselves; see `core.lifted`."""
+
+
+def weighed_edges(spec: Spec, offsets: NDArray[np.int64], edges: NDArray[np.int64]) -> Weighed:
+    """Read the tables of all blocks in a row, and weigh their edges."""
+    count = int(edges.sum())
+    found = Weighed(
+        np.empty(count, np.int32),
+        np.empty(count, np.int32),
+        np.empty(count, np.float64),
+        np.zeros(count, np.bool_),
+    )
     first = 0
     for table in checked_edges(spec.run, spec.counts, offsets, edges):
-        last = first + len(table["u"])
-        for side, name in ((u, "u"), (v, "v")):
-            side[first:last] = offsets[table[f"{name}_block"]] + table[name].astype(np.int64) - 1
-        costs[first:last] = weigh(spec, table)
-        first = last
-    return u, v, costs
+        rows = slice(first, first + len(table["u"]))
+        for side, name in ((found.u, "u"), (found.v, "v")):
+            side[rows] = offsets[table[f"{name}_block"]] + table[name].astype(np.int64) - 1
+        found.costs[rows] = weigh(spec, table)
+        if "lifted" in table:
+            found.lifted[rows] = table["lifted"] != 0
+        first = rows.stop
+    return found
 
 
 def weigh(spec: Spec, table: dict[str, NDArray[Any]]) -> Costs:
