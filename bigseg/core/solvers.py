@@ -30,7 +30,7 @@ from bigseg.core.bounds import cut_repulsive, lower_bounds
 from bigseg.core.components import united
 from bigseg.core.evidence import Costs
 from bigseg.core.exact import TOLERANCE, solve_exactly
-from bigseg.core.problem import Nodes, Problem, taken
+from bigseg.core.problem import Nodes, Problem, by_content, reordered, taken
 from bigseg.errors import SpecError
 from bigseg.types import Solver
 
@@ -115,6 +115,8 @@ def solve_components(
         raise SpecError(f"there is no solver '{solver}'; there are {', '.join(get_args(Solver))}.")
     if exact_edges < 0 or not seconds >= 0:
         raise SpecError(f"exact_edges {exact_edges} and seconds {seconds} must be at least 0.")
+    asked, order = problem, by_content(problem)
+    problem = reordered(problem, order)
     label = mended(problem, _heuristic(problem, solver, threads))
     edges = np.diff(problem.edge_start)
     wanted = (edges <= exact_edges) | ((solver == "exact") & (edges <= _LARGE))
@@ -133,7 +135,17 @@ def solve_components(
         label[nodes], energy[c], bound[c] = found.label + first, found.energy, found.bound
     bound = np.minimum(bound, energy)
     optimal = energy - bound <= enough
-    return Solution(label, np.diff(problem.node_start), edges, energy, bound, optimal, exact)
+    label = _renamed(label, order)
+    return Solution(label, np.diff(asked.node_start), edges, energy, bound, optimal, exact)
+
+
+def _renamed(label: Nodes, order: NDArray[np.int64]) -> Nodes:
+    """First nodes of clusters as they were numbered before `reordered`."""
+    cluster = np.empty(len(order), np.int64)
+    cluster[order] = label
+    first = np.full(len(order), len(order), np.int32)
+    np.minimum.at(first, cluster, np.arange(len(order), dtype=np.int32))
+    return np.asarray(first[cluster], np.int32)
 
 
 def _restarted(problem: Problem, label: Nodes, enough: Costs, threads: int) -> Nodes:

@@ -118,7 +118,7 @@ def block(spec: Spec, block: Block, data: Pack) -> Facts:
 
 def _salt(spec: Spec) -> str:
     """What a solution depends on besides the component."""
-    return f"2 {spec.solver} {spec.exact_edges} {spec.seconds} {spec.most_edges}"
+    return f"3 {spec.solver} {spec.exact_edges} {spec.seconds} {spec.most_edges}"
 
 
 def _places(spec: Spec, blocks: NDArray[np.int32]) -> NDArray[np.int64]:
