@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.core.boundary_maps import Eight
+from bigseg.core.boundary_maps import Eight, Offset
+from bigseg.core.overlap import Pairs
 from bigseg.core.regions import (
-    NAMES,
     Columns,
     key,
     region_edges,
@@ -62,6 +62,17 @@ def reach(spec: supervoxels.Spec) -> Index:
     return (0, *(int(n) for n in offsets))
 
 
+def reaches_beyond_neighbours(offsets: Sequence[Offset]) -> bool:
+    """Whether affinities say of pairs that do not touch whether they are one.
+
+    Those edges are lifted: evidence across more than one piece, or block, that joins nothing by
+    itself. Where maps do not say of all direct neighbours what they are, none is: pieces that
+    touch only there could not be joined at all.
+    """
+    steps = [tuple(map(abs, offset)) for offset in offsets]
+    return {(1, 0, 0), (0, 1, 0), (0, 0, 1)} <= set(steps) and any(sum(s) > 1 for s in steps)
+
+
 def check(spec: Spec) -> None:
     """Nothing can be wrong that the plan has not found."""
 
@@ -98,12 +109,16 @@ def _with_later(spec: Spec, block: Block, box: Box) -> Iterator[tuple[Block, Box
 
 def block(spec: Spec, block: Block, data: Surroundings) -> Facts:
     """Count the contacts of a block's own pieces."""
-    pairs, columns = region_edges(data.keys, data.boundary, spec.pieces.maps.offsets or None)
+    offsets = spec.pieces.maps.offsets
+    pairs, columns = region_edges(data.keys, data.boundary, offsets or None)
+    if reaches_beyond_neighbours(offsets):
+        touching, _ = region_edges(data.keys, data.boundary[:1])
+        columns["lifted"] = _not_in(pairs, touching)
     part, v = split_keys(pairs[:, 1])
     found = []
     for number, other in enumerate(data.numbers):
         rows = part == number
-        counted = {name: columns[name][rows] for name in NAMES}
+        counted = {name: column[rows] for name, column in columns.items()}
         edges = {"u": pairs[rows, 0].astype(np.int64), "v": v[rows], **counted}
         found.append((other, _with_same(edges, _parts(spec.grid, data, number))))
     count = write_edges(spec.pieces.run, block.id, data.numbers[0], found)
@@ -142,7 +157,16 @@ def _with_same(edges: Columns, same: NDArray[np.int64]) -> dict[str, NDArray[Any
     }
     rows["u"][len(touching) :], rows["v"][len(touching) :] = apart[:, 0], apart[:, 1]
     marks = np.r_[~_absent(touching, same), np.ones(len(apart), bool)]
+    if "lifted" in rows:
+        rows["lifted"] = np.where(marks, 0, rows["lifted"])
     return {**rows, "same": marks}
+
+
+def _not_in(pairs: Pairs, among: Pairs) -> NDArray[np.int64]:
+    """1 for each pair of keys that is not among others, 0 for the rest."""
+    kind = np.dtype([("u", np.uint64), ("v", np.uint64)])
+    one, other = (np.ascontiguousarray(rows).view(kind).ravel() for rows in (pairs, among))
+    return np.asarray(~np.isin(one, other), np.int64)
 
 
 def _missing(pairs: NDArray[np.int64], among: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import coo_array
@@ -13,9 +14,10 @@ from scipy.sparse.csgraph import connected_components
 from bigseg.core.boundary_maps import DIRECT
 from bigseg.core.regions import NAMES, add_edges, region_edges
 from bigseg.io.tables import read_table, write_table
-from bigseg.stages import regions, supervoxels
+from bigseg.stages import components, regions, supervoxels
 from bigseg.stages.graph import edges_url, nodes_url, read_offsets
 from bigseg.stages.opinions import create_opinions, write_opinion
+from bigseg.stages.regions import reaches_beyond_neighbours
 from tests.worlds import make_image
 
 FAR = (*DIRECT, (-3, 0, 0), (0, 2, -3))
@@ -199,3 +201,44 @@ def test_an_empty_image_has_no_edges(tmp_path: Path) -> None:
 def test_reach_is_that_of_the_longest_offset(tmp_path: Path) -> None:
     spec = pieces_spec(str(tmp_path), np.zeros((5, 4, 4, 4), np.uint8), (4, 4, 4), FAR)
     assert regions.reach(spec) == (0, 3, 2, 3)
+
+
+DIRECT = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
+
+
+def test_evidence_on_pairs_that_do_not_touch_is_lifted(tmp_path: Path) -> None:
+    labels = np.zeros((1, 1, 9), int)
+    labels[0, 0] = [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    offsets = (*DIRECT, (0, 0, -6))
+    data = np.full((4, 1, 1, 9), 200, np.uint8)
+    data[3] = 0  # what is six voxels away is another object
+    spec = pieces_spec(str(tmp_path), data, (1, 1, 6), offsets)
+    known = store(spec, labels)
+    run_regions(spec)
+    rows = {}
+    for block in spec.grid:
+        t = read_table(edges_url(spec.run, block.id))
+        for i in range(len(t["u"])):
+            ends = ((t["u_block"][i], t["u"][i]), (t["v_block"][i], t["v"][i]))
+            rows[tuple(sorted(known[end] for end in ends))] = int(t["lifted"][i])
+    assert rows == {(1, 2): 0, (2, 3): 0, (1, 3): 1}
+    assert not reaches_beyond_neighbours(DIRECT)
+    assert not reaches_beyond_neighbours((DIRECT[0], (0, 0, -4)))
+
+
+@pytest.mark.parametrize(("far", "objects"), [(0, 2), (255, 1)])
+def test_lifted_evidence_across_blocks_decides_what_neighbours_leave_open(
+    tmp_path: Path, far: int, objects: int
+) -> None:
+    labels = np.zeros((1, 4, 9), int)
+    labels[0] = [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    data = np.full((4, 1, 4, 9), 140, np.uint8)  # neighbours are a little more likely one than not
+    data[3] = far
+    spec = pieces_spec(str(tmp_path), data, (1, 4, 6), (*DIRECT, (0, 0, -6)))
+    known = store(spec, labels)
+    run_regions(spec)
+    joined_by = components.Spec(run=spec.run, counts=spec.grid.counts)
+    facts = components.block(joined_by, joined_by.grid[0], None)
+    assert facts["components"] == 0, "nothing is left to share out"
+    roots = components.read_roots(spec.run, len(known))
+    assert len(np.unique(roots)) == objects
