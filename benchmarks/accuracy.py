@@ -24,8 +24,8 @@ from bigseg.core.planes import positions, predict_volume, resample
 from bigseg.core.quality import remove_objects
 from bigseg.core.quantise import quantise, unpack
 from bigseg.core.tiles import predict_planes
-from bigseg.lattice import TILINGS
 from bigseg.nets import network, weights
+from bigseg.plans.lattice import TILINGS
 from bigseg.stages.predict import BORDER
 
 SETS = {

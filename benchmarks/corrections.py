@@ -23,7 +23,7 @@ from bigseg.corrections.correct import correct
 from bigseg.io.create import create_image
 from bigseg.io.plan import plan_image
 from bigseg.io.volume import Volume
-from bigseg.pipeline import segment
+from bigseg.jobs.segment import segment
 
 BLOCK, PITCH = 256, 24
 

@@ -6,7 +6,7 @@ FOLDER holds `fib25_neurites` (Parag et al., 2015) and `gala_fibsem_neurites` (N
 al., 2013) as `SET/PART/NAME_img.tif` and `NAME_mask.tif`. There is no network here: the boundary is
 a ridge filter of the image (largest eigenvalue of the Hessian), which is far from what networks
 do, but the same for all rows. In memory means the watershed, the region graph and the multicut of
-`bigseg.core` on whole arrays; in blocks means a run of `bigseg.em_pipeline` on OME-Zarr.
+`bigseg.core` on whole arrays; in blocks means a run of `bigseg.jobs.maps` on OME-Zarr.
 
 Columns: variation of information from the truth (split and merge, bits), adapted Rand error,
 variation of information from the result in memory, supervoxels (pieces, when blocks cut them),
@@ -36,11 +36,11 @@ from bigseg.core.multicut import solve
 from bigseg.core.overlap import contingency
 from bigseg.core.regions import region_edges
 from bigseg.core.supervoxels import Growth, watershed_pieces
-from bigseg.em_pipeline import segment_maps
-from bigseg.em_spec import EmSpec
 from bigseg.io.create import create_image
 from bigseg.io.plan import plan_image
 from bigseg.io.volume import Volume
+from bigseg.jobs.maps import segment_maps
+from bigseg.specs.maps import EmSpec
 
 SETS = {
     "gala": "gala_fibsem_neurites/train/train",

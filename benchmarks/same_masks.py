@@ -33,7 +33,6 @@ from accuracy import SETS, THRESHOLDS, pairs
 from end_to_end import MODEL, VOXEL, export, program
 from peers import CELLPOSE_3, ENVIRONMENT_3, peer_environment, peer_python
 
-from bigseg import pipeline
 from bigseg.core.decode.flows import labels_from_flows
 from bigseg.core.holes import fill_holes
 from bigseg.core.instances import Criteria, find_instances
@@ -48,8 +47,9 @@ from bigseg.core.tiles import Tiling, predict_planes, round_up
 from bigseg.io.create import create_image
 from bigseg.io.plan import plan_image
 from bigseg.io.volume import Volume
-from bigseg.lattice import TILINGS, predict_blocks
+from bigseg.jobs import segment as pipeline
 from bigseg.nets import network, weights
+from bigseg.plans.lattice import TILINGS, predict_blocks
 from bigseg.stages import predict
 
 HERE = Path(__file__).resolve().parent

@@ -245,7 +245,7 @@ def of_model(data: Path, name: str, split: str, model: str) -> None:
 def plane_field(net: object, scaled: np.ndarray) -> np.ndarray:
     """Flows and logit of a plane, (3, y, x)."""
     from bigseg.core.tiles import predict_planes
-    from bigseg.lattice import TILINGS
+    from bigseg.plans.lattice import TILINGS
     from bigseg.stages.predict import BORDER
 
     wide = np.pad(scaled, BORDER)[None, None]

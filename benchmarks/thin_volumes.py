@@ -28,8 +28,8 @@ from bigseg.core.planes import positions, predict_volume, resample
 from bigseg.core.quality import remove_objects
 from bigseg.core.tiles import Tiling, computed_pixels, predict_planes
 from bigseg.grid import Grid
-from bigseg.lattice import FIXED_MARGINS, TILINGS, predict_blocks
 from bigseg.nets import network, weights
+from bigseg.plans.lattice import FIXED_MARGINS, TILINGS, predict_blocks
 from bigseg.stages.predict import BORDER
 
 Array = np.ndarray[Any, Any]

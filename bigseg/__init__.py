@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bigseg.corrections.correct import Corrected, correct
     from bigseg.io.arrays import open_image, open_labels
-    from bigseg.merging import merge
-    from bigseg.pipeline import Result, segment
-    from bigseg.restoration import restore
-    from bigseg.spec import SegmentSpec
+    from bigseg.jobs.restore import restore
+    from bigseg.jobs.segment import Result, segment
+    from bigseg.jobs.tiles import merge
+    from bigseg.specs.segment import SegmentSpec
     from bigseg.stages.evaluate import evaluate
     from bigseg.version import VERSION as __version__
 
@@ -32,15 +32,15 @@ __all__ = [
 _HOMES = {
     "Corrected": ("bigseg.corrections.correct", "Corrected"),
     "correct": ("bigseg.corrections.correct", "correct"),
-    "Result": ("bigseg.pipeline", "Result"),
-    "SegmentSpec": ("bigseg.spec", "SegmentSpec"),
+    "Result": ("bigseg.jobs.segment", "Result"),
+    "SegmentSpec": ("bigseg.specs.segment", "SegmentSpec"),
     "__version__": ("bigseg.version", "VERSION"),
     "evaluate": ("bigseg.stages.evaluate", "evaluate"),
-    "merge": ("bigseg.merging", "merge"),
+    "merge": ("bigseg.jobs.tiles", "merge"),
     "open_image": ("bigseg.io.arrays", "open_image"),
     "open_labels": ("bigseg.io.arrays", "open_labels"),
-    "restore": ("bigseg.restoration", "restore"),
-    "segment": ("bigseg.pipeline", "segment"),
+    "restore": ("bigseg.jobs.restore", "restore"),
+    "segment": ("bigseg.jobs.segment", "segment"),
 }
 
 

@@ -21,7 +21,7 @@ from bigseg.events import Listener, ignore
 from bigseg.io.arrays import open_image, open_labels
 from bigseg.io.convert import convert
 from bigseg.io.ome import describe
-from bigseg.pipeline import segment
+from bigseg.jobs.segment import segment
 from bigseg.stages import report
 from bigseg.stages.evaluate import Evaluation, evaluate, remember
 

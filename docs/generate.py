@@ -21,7 +21,7 @@ import bigseg
 from bigseg.cli.app import app
 from bigseg.core.representations import THRESHOLDS
 from bigseg.nets.published import BUNDLED, PUBLISHED, RESTORER, SIZER, Published
-from bigseg.spec import SegmentSpec
+from bigseg.specs.segment import SegmentSpec
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Made by docs/generate.py of the code; change the code, then run it. -->\n"

@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from bigseg import pipeline
 from bigseg.cli import main
 from bigseg.cli.app import app
 from bigseg.core.tiles import Tiling
 from bigseg.io.info import info
+from bigseg.jobs import segment as pipeline
 from bigseg.run.folder import open_run
 from bigseg.stages import label
 
@@ -54,7 +54,7 @@ def bigseg(capsys: pytest.CaptureFixture[str]) -> Bigseg:
 
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bigseg.lattice.TILINGS", {2: Tiling(128, 16), 3: Tiling(128, 16)})
+    monkeypatch.setattr("bigseg.plans.lattice.TILINGS", {2: Tiling(128, 16), 3: Tiling(128, 16)})
     monkeypatch.setenv("COLUMNS", "100")
 
 

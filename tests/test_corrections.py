@@ -13,13 +13,13 @@ from bigseg.core.pyramid import downsample_labels
 from bigseg.corrections import journal, plan
 from bigseg.corrections.correct import correct
 from bigseg.corrections.parts import Parts
-from bigseg.em_pipeline import segment_maps
-from bigseg.em_spec import EmSpec
 from bigseg.errors import NotFound, SpecError
 from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_table
+from bigseg.jobs.maps import segment_maps
 from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import open_run
+from bigseg.specs.maps import EmSpec
 from bigseg.stages import divisions, graph, objects
 from tests.maps import boundary, cells
 from tests.worlds import (

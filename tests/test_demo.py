@@ -57,7 +57,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[demo.Demo, list[Even
         patch.setattr(demo, "package_files", lambda package: folder / "package")
         patch.setattr(demo, "SAMPLES", (replace(demo.SAMPLES[0], block=(128, 128)),))
         patch.setattr(demo, "CLUSTER", "serial")
-        patch.setattr("bigseg.lattice.TILINGS", {2: Tiling(288, 16)})
+        patch.setattr("bigseg.plans.lattice.TILINGS", {2: Tiling(288, 16)})
         events: list[Event] = []
         return demo.run(str(folder / "demo"), listener=events.append), events
 

@@ -19,10 +19,10 @@ from bigseg.io.plan import plan_image
 from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
+from bigseg.plans.steps import Step, graph_steps, output_steps
 from bigseg.run.execute import Executor, run_steps, serial
 from bigseg.run.folder import Run, make_steps
 from bigseg.stages import components, label, merge, objects, predict, publish, write
-from bigseg.steps import Step, graph_steps, output_steps
 
 Array = NDArray[Any]
 

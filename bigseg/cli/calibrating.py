@@ -40,8 +40,8 @@ def calibrate(
     with many small blocks and a narrow halo has most to learn from. Prints the coefficients, and
     how far probabilities were from what is true, before and after.
     """
-    from bigseg import calibration
     from bigseg.io.evidence import write_evidence
+    from bigseg.jobs import calibrate as calibration
 
     found = calibration.calibrate(run, truth)
     if out is not None:

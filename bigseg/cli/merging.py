@@ -196,9 +196,9 @@ def merge(
     does one that goes on over a face where tiles only touch. Without options the tiles' OME-Zarr
     metadata say where they lie. If it is interrupted, the same command continues it.
     """
-    from bigseg import merging
-    from bigseg.merge_spec import MergeSpec
-    from bigseg.spec import parse_as
+    from bigseg.jobs import tiles as merging
+    from bigseg.specs.segment import parse_as
+    from bigseg.specs.tiles import MergeSpec
 
     spec = parse_as(
         MergeSpec,

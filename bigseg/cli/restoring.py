@@ -146,9 +146,9 @@ def restore(
     Every plane of every channel is restored by itself; OUTPUT keeps axes, voxel size and channel
     names. If it is interrupted, the same command continues it.
     """
-    from bigseg import restoration
-    from bigseg.restoration_plan import RestoreSpec
-    from bigseg.spec import parse_as
+    from bigseg.jobs import restore as restoration
+    from bigseg.plans.restore import RestoreSpec
+    from bigseg.specs.segment import parse_as
 
     spec = parse_as(
         RestoreSpec,

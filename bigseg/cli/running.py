@@ -58,7 +58,11 @@ def continue_run(
 
     Blocks that are done are not computed again. Settings are those it was started with.
     """
-    from bigseg import em_pipeline, files, merging, pipeline, restoration
+    from bigseg import files
+    from bigseg.jobs import maps as em_pipeline
+    from bigseg.jobs import restore as restoration
+    from bigseg.jobs import segment as pipeline
+    from bigseg.jobs import tiles as merging
     from bigseg.run.folder import open_run
 
     found = open_run(files.absolute(run))

@@ -499,9 +499,10 @@ class Work:
 
 def _work(config: str | None, options: dict[str, Any]) -> Work:
     """Work on settings made of a file and of options, which win over it."""
-    from bigseg import em_pipeline, pipeline
-    from bigseg.em_spec import EmSpec
-    from bigseg.spec import parse, parse_as, read_config
+    from bigseg.jobs import maps as em_pipeline
+    from bigseg.jobs import segment as pipeline
+    from bigseg.specs.maps import EmSpec
+    from bigseg.specs.segment import parse, parse_as, read_config
 
     settings = (read_config(config) if config else {}) | options
     if "source" in settings:

@@ -28,7 +28,7 @@ from bigseg.io.scratch import scratch
 from bigseg.io.table_rows import replace_rows
 from bigseg.io.tables import read_table, write_table
 from bigseg.run.ledger import Ledger
-from bigseg.spec import parse_as
+from bigseg.specs.segment import parse_as
 from bigseg.stages import divisions, graph, objects, publish, pyramid, report, write
 from bigseg.version import VERSION
 

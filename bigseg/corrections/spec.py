@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bigseg import files
 from bigseg.errors import NotFound, SpecError
-from bigseg.spec import parse_as
+from bigseg.specs.segment import parse_as
 
 Id = Annotated[int, Field(ge=1, strict=True)]
 Point = tuple[Annotated[int, Field(ge=0, strict=True)], ...]

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.claim import is_finished
 from bigseg.core.objects import Table
 from bigseg.errors import SpecError
 from bigseg.grid import Block, Box
@@ -18,6 +17,7 @@ from bigseg.io.ome import Image, describe
 from bigseg.io.scratch import scratch
 from bigseg.io.table_rows import read_rows
 from bigseg.io.tables import read_table
+from bigseg.jobs.claim import is_finished
 from bigseg.run.folder import Run, Step, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.stages import components, divisions, graph, objects, pyramid, write

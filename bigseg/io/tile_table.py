@@ -24,7 +24,7 @@ from bigseg.io.tile_positions import (
     shifted,
 )
 from bigseg.io.tiles import FIELD, Header, expand, headers, natural
-from bigseg.merge_spec import MergeSpec
+from bigseg.specs.tiles import MergeSpec
 
 LOW = ("t", "z", "y", "x")
 LENGTHS = ("depth", "height", "width")

@@ -32,7 +32,7 @@ from bigseg.core.intensity import (
 from bigseg.errors import ImageError
 from bigseg.grid import Block, Box, Grid, Index, grow, within
 from bigseg.io.volume import Volume
-from bigseg.spec import Per
+from bigseg.specs.segment import Per
 from bigseg.types import Facts, StageSpec
 
 

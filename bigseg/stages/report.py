@@ -20,7 +20,7 @@ from bigseg.io.masks import Mask, opened_mask
 from bigseg.io.ome import Image, describe
 from bigseg.io.tables import read_table
 from bigseg.run.folder import is_run, open_run
-from bigseg.spec import SegmentSpec
+from bigseg.specs.segment import SegmentSpec
 from bigseg.stages import objects, windows
 from bigseg.stages.divisions import found_corrections
 from bigseg.stages.evaluate import evaluation_url

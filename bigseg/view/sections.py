@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.spec import SegmentSpec
+from bigseg.specs.segment import SegmentSpec
 from bigseg.view import page, svg, text
 from bigseg.view.pictures import Picture, encode
 from bigseg.view.planes import caption, full_resolution, panels, seams

@@ -13,7 +13,7 @@ from bigseg.grid import Box, Grid, Index
 from bigseg.io.masks import Mask
 from bigseg.io.ome import Image
 from bigseg.io.volume import Volume
-from bigseg.spec import SegmentSpec
+from bigseg.specs.segment import SegmentSpec
 from bigseg.types import Floats
 from bigseg.view.slices import Table
 

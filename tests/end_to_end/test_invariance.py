@@ -13,7 +13,7 @@ import pytest
 from skimage.io import imread
 
 import bigseg
-from bigseg import pipeline
+from bigseg.jobs import segment as pipeline
 from bigseg.run.folder import is_run, open_run
 from bigseg.run.ledger import Ledger
 from tests.worlds import agreement, make_image, read_labels
@@ -84,7 +84,7 @@ def test_a_volume_is_the_same_in_other_blocks(tmp_path: Path) -> None:
 def test_a_killed_run_continues_to_the_same_labels(predicted: tuple[str, np.ndarray]) -> None:
     image, whole = predicted
     code = (
-        "from bigseg.pipeline import segment; "
+        "from bigseg.jobs.segment import segment; "
         f"segment({image!r}, model='nuclei', cluster='serial', block=(40, 40), name='killed')"
     )
     driver = subprocess.Popen([sys.executable, "-c", code])

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from bigseg import pipeline
+from bigseg.jobs import segment as pipeline
 from tests.end_to_end.test_invariance import assert_same, labels_of, wait_for_blocks
 from tests.worlds import make_image, read_labels
 
@@ -79,7 +79,7 @@ def test_a_mosaic_is_the_same_from_scratch_after_being_killed(
 ) -> None:
     url, whole = plane
     code = (
-        "from bigseg.pipeline import segment\n"
+        "from bigseg.jobs.segment import segment\n"
         "if __name__ == '__main__':\n"
         f"    segment({url!r}, model='nuclei', workers=2, block=(512, 512), name='killed')\n"
     )

@@ -16,8 +16,8 @@ import bigseg
 from bigseg.cli import main
 from bigseg.core.metrics import average_precision, match
 from bigseg.core.overlap import contingency
-from bigseg.diameter import estimate_diameter
 from bigseg.io.tables import read_table
+from bigseg.jobs.diameter import estimate_diameter
 from bigseg.nets.cellpose_sam import CellposeSam, Sizes
 from bigseg.nets.cellpose_unet import CellposeUNet
 from bigseg.nets.network import TorchNet

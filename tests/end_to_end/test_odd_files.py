@@ -9,11 +9,11 @@ import zarr
 from ome_zarr_models import open_ome_zarr
 from skimage.measure import regionprops
 
-from bigseg import pipeline
 from bigseg.io.ome import describe
 from bigseg.io.store import write_group
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
+from bigseg.jobs import segment as pipeline
 from tests.worlds import ball, make_image, read_labels
 
 UNITS = {"t": "second", "z": "micrometer", "y": "micrometer", "x": "micrometer"}

@@ -11,8 +11,8 @@ import pytest
 from bigseg.errors import NotFound, SpecError, WeightsError
 from bigseg.nets import network, weights
 from bigseg.nets.functions import is_function, load_function, name_of, source_digest
-from bigseg.plan import describe_models
-from bigseg.spec import parse
+from bigseg.plans.segment import describe_models
+from bigseg.specs.segment import parse
 from tests import models
 
 

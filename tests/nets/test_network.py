@@ -11,8 +11,8 @@ from bigseg.nets import network, weights
 from bigseg.nets.cellpose_sam import CellposeSam, Sizes
 from bigseg.nets.cellpose_unet import CellposeUNet
 from bigseg.nets.network import FLOW_SCALE, Called, Ensemble, TorchNet
-from bigseg.plan import describe_models
-from bigseg.spec import parse
+from bigseg.plans.segment import describe_models
+from bigseg.specs.segment import parse
 
 TINY = Sizes(patch=8, tokens=4, width=16, hidden=16, head=8, neck=8, tables=(7, 7))
 

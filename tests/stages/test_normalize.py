@@ -12,10 +12,10 @@ import bigseg
 from bigseg.errors import ImageError
 from bigseg.io.volume import Volume
 from bigseg.nets.cellpose_unet import CellposeUNet
-from bigseg.plan import plan_segment
+from bigseg.plans.segment import plan_segment
 from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import Run, make_steps
-from bigseg.spec import parse
+from bigseg.specs.segment import parse
 from bigseg.stages import predict
 from tests.worlds import make_image
 

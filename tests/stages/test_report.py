@@ -19,7 +19,7 @@ from bigseg.io.volume import Volume
 from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import Run, make_steps, open_run
 from bigseg.run.ledger import Ledger
-from bigseg.spec import SegmentSpec
+from bigseg.specs.segment import SegmentSpec
 from bigseg.stages import graph, label, report, seams
 from bigseg.stages.evaluate import evaluate, remember
 from bigseg.stages.normalize import ranges_url

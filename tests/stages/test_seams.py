@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from bigseg import merging
 from bigseg.io.tables import read_table, write_table
+from bigseg.jobs import tiles as merging
 from bigseg.run.execute import run_steps, serial
 from bigseg.stages import components, doubtful, label, merge, seams
 from bigseg.stages.graph import edges_url, ids_url, write_nodes_array

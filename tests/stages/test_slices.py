@@ -14,9 +14,9 @@ from bigseg.core.objects import measure_objects
 from bigseg.errors import SpecError
 from bigseg.grid import Index
 from bigseg.io.tables import read_table, write_table
+from bigseg.plans.slices import Stacking, slice_steps
 from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import Run, make_steps
-from bigseg.slices_plan import Stacking, slice_steps
 from bigseg.stages import (
     graph,
     links,

@@ -10,10 +10,10 @@ from bigseg.core.filters import Filters
 from bigseg.core.local_range import range_at, rescale_locally, smooth_ranges, window_ranges
 from bigseg.errors import ImageError
 from bigseg.io.volume import Volume
-from bigseg.plan import Step, plan_segment
+from bigseg.plans.segment import Step, plan_segment
 from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import Run, make_steps
-from bigseg.spec import parse
+from bigseg.specs.segment import parse
 from bigseg.stages import predict, windows
 from bigseg.stages.normalize import Sight, look
 from tests.worlds import make_image

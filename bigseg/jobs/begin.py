@@ -1,0 +1,199 @@
+"""Begin a run, do its steps, and end it: what all kinds of runs have in common."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from bigseg import files
+from bigseg.errors import OutputExists, SpecError
+from bigseg.events import Listener
+from bigseg.jobs.claim import Claim, Way, check_run_folder, is_finished
+from bigseg.plans.steps import Step
+from bigseg.run.cluster import open_cluster, workers_here
+from bigseg.run.execute import run_steps
+from bigseg.run.folder import Run, is_run, make_steps, open_run
+from bigseg.run.folder import Step as RunStep
+from bigseg.run.ledger import Ledger
+from bigseg.version import VERSION
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody pressed Ctrl-C; the message says how to go on. No `Exception`, as its base."""
+
+    exit_code = 130
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What a run would do."""
+
+    run: str
+    result: str
+    """URL of what would be made."""
+    steps: tuple[tuple[str, int, tuple[int, ...]], ...]
+    """Name, number of blocks and block shape (t, z, y, x)."""
+    sizes: dict[str, int]
+    """Bytes of what is stored, before compression, by what it is."""
+    worker_bytes: int
+    """Memory that one worker needs."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        steps = [{"step": n, "blocks": b, "block": list(shape)} for n, b, shape in self.steps]
+        return asdict(self) | {"steps": steps}
+
+    def text(self) -> str:
+        """Say it to a person."""
+        lines = [f"{'step':<18}{'blocks':>8}  block (t, z, y, x)"]
+        lines += [f"{n:<18}{b:>8}  {', '.join(map(str, shape))}" for n, b, shape in self.steps]
+        lines += [f"{w:<12}{n / 1e9:.2f} GB before compression" for w, n in self.sizes.items()]
+        lines.append(f"memory      {self.worker_bytes / 1e9:.2f} GB for each worker")
+        lines.append(f"result      {self.result}")
+        lines.append(f"run folder  {self.run}")
+        return "\n".join(lines)
+
+
+def plan_run(url: str, settings: BaseModel, planned: Sequence[Step]) -> Run:
+    """Make a run of planned steps, once each has agreed to its specification."""
+    steps = make_steps([(step.name, step.stage, step.spec) for step in planned])
+    for step in steps:
+        step.module.check(step.spec)
+    return Run(url, VERSION, settings.model_dump(mode="json"), steps)
+
+
+def check_unfinished(run: Run) -> None:
+    """Ask the steps that are left whether what they need is still there."""
+    for step in run.steps:
+        if not Ledger.of(run, step).tally().finished:
+            step.module.check(step.spec)
+
+
+def look_ahead(run: Run, result: str, worker_bytes: int, **sizes: int) -> DryRun:
+    """Say what a run would do."""
+    rows = tuple((s.name, len(s.spec.grid), s.spec.grid.block) for s in run.steps)
+    return DryRun(run.url, result, rows, sizes, worker_bytes)
+
+
+def widest(steps: Sequence[RunStep]) -> int:
+    """Most blocks of a step."""
+    return max(len(step.spec.grid) for step in steps)
+
+
+def workers_for(run: Run, cluster: str | None, workers: int | None) -> int:
+    """How many blocks would be computed at the same time on this machine."""
+    return workers_here(cluster, workers, widest(run.steps))
+
+
+def claim_result(
+    run: Run,
+    target: str,
+    sources: Sequence[str],
+    *,
+    overwrite: bool,
+    is_kind: Callable[[Run], bool],
+) -> Claim:
+    """Decide how a run begins that keeps nothing of a former one; nothing is written.
+
+    Parameters
+    ----------
+    target
+        URL of what it makes.
+    sources
+        URLs of what it reads.
+    overwrite
+        Replace what a former run has made.
+    is_kind
+        Whether a run is of the same kind.
+
+    Raises
+    ------
+    OutputExists
+        There is a result already and `overwrite` is false, or it is not the run's.
+    SpecError
+        The folder holds another kind of run, or lies where it must not.
+    Unreachable
+        The run or the result cannot be written.
+    """
+    former = open_run(run.url) if is_run(run.url) else None
+    way = Way.NEW
+    if former is not None:
+        if not is_kind(former):
+            raise SpecError(f"{run.url} holds a run of another kind; choose another with --run.")
+        same = former.steps[-1].fingerprint == run.steps[-1].fingerprint
+        way = Way.CONTINUE if same and not is_finished(former) else Way.ANEW
+        if way is Way.ANEW and not overwrite:
+            what = "is finished already" if same else "holds a run with other settings"
+            raise OutputExists(
+                f"{run.url} {what}; choose another output, or replace it with --overwrite."
+            )
+    if way is not Way.CONTINUE:
+        made = former is not None and _made(former, target)
+        if files.names(target) and not made:
+            raise OutputExists(
+                f"{target} exists already, and no run beside it says that it made it; choose "
+                "another output."
+            )
+        for source in sources:
+            check_run_folder(run.url, source, target, way)
+    for url in (run.url, target):
+        files.check_writable(url)
+    return Claim(run, target, way)
+
+
+def _made(former: Run, target: str) -> bool:
+    """Whether a former run made what is at `target`."""
+    output = former.settings.get("output")
+    if output is not None:
+        return bool(output == target)
+    image, name = former.settings.get("image", ""), former.settings.get("name", "")
+    return files.join(image, "labels", name) == target
+
+
+def carry_out(
+    claimed: Claim,
+    *,
+    cluster: str | None,
+    workers: int | None,
+    listener: Listener,
+    keep_scratch: bool = False,
+    first: Callable[[], None] = lambda: None,
+) -> float:
+    """Do the steps of a run that are left; seconds that it took.
+
+    Parameters
+    ----------
+    first
+        What else is written into the folder, once it has been claimed.
+
+    Raises
+    ------
+    BlocksFailed, BigsegError
+        See `run_steps`.
+    Interrupted
+        On Ctrl-C; the message says how to go on.
+    """
+    started, run = time.monotonic(), claimed.run
+    # What has to be started may be refused, too, so nothing is written before.
+    where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
+    try:
+        with open_cluster(where, workers, widest(run.steps)) as opened:
+            claimed.take()
+            first()
+            run_steps(run, opened.execute, opened.workers, cores=opened.cores, listen=listener)
+    except KeyboardInterrupt:
+        remedy = f"'bigseg run {run.url}' continues." if is_run(run.url) else "Nothing is written."
+        raise Interrupted(f"Interrupted. {remedy}") from None
+    if not keep_scratch:
+        files.remove(files.join(run.url, "scratch"))
+    return round(time.monotonic() - started, 2)
+
+
+def published(run: Run) -> int:
+    """Objects in the label image that a run has published."""
+    facts = Ledger.of(run, run.step("publish")).finished() or {}
+    return int(facts["objects"])

@@ -1,0 +1,187 @@
+"""Run a restoration: plan it, open or continue its folder, do its steps, tidy up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from bigseg import files
+from bigseg.errors import ImageError
+from bigseg.events import Listener, ignore
+from bigseg.grid import size
+from bigseg.io.volume import Volume
+from bigseg.jobs.begin import (
+    DryRun,
+    carry_out,
+    check_unfinished,
+    claim_result,
+    look_ahead,
+    plan_run,
+    workers_for,
+)
+from bigseg.jobs.budget import PROCESS, check_memory
+from bigseg.jobs.claim import Claim, Way, remove_run
+from bigseg.nets.published import PUBLISHED
+from bigseg.nets.weights import bundled
+from bigseg.plans.restore import RestoreSpec, plan_restore
+from bigseg.plans.steps import Step
+from bigseg.run.folder import Run, open_run
+from bigseg.run.ledger import Ledger
+from bigseg.run.machine import memory
+from bigseg.specs.segment import parse_as
+from bigseg.stages import restore as stage
+
+NETWORK = 350_000_000
+"""Bytes of a network of the published width at work on a tile."""
+PER_PIXEL = 48
+"""Bytes for each pixel of a plane at work: resized, framed, blended, and as doubles."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """Where the restored image is."""
+
+    image: str
+    shape: tuple[int, ...]
+    """Of its finest level, (t, c, z, y, x)."""
+    run: str
+    seconds: float
+
+    def text(self) -> str:
+        """Say it to a person."""
+        shape = " x ".join(map(str, self.shape))
+        return (
+            f"{shape} (t, c, z, y, x) restored in {self.seconds:.1f} s\n"
+            f"image  {self.image}\n"
+            f"run    {self.run}"
+        )
+
+
+def restore(
+    image: str,
+    output: str,
+    *,
+    run: str | None = None,
+    cluster: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    listener: Listener = ignore,
+    **settings: Any,
+) -> Restored:
+    """Restore an OME-Zarr image into another, block by block, without seams.
+
+    Every plane of every channel is restored by itself. Values are on the scale of the image and in
+    its type, unless `values="network"`.
+
+    Parameters
+    ----------
+    image, output
+        Paths or URLs: an OME-Zarr image, and the one to create.
+    run
+        Run folder; None: beside the output. An interrupted run is continued.
+    cluster, workers
+        See `bigseg.run.cluster.open_cluster`.
+    overwrite
+        Replace the result of a former restoration of the same run folder.
+    listener
+        Is told how it goes; see `bigseg.events`.
+    settings
+        Fields of `RestoreSpec`; `model` is needed. Unknown ones are refused by name.
+
+    Raises
+    ------
+    BigsegError
+        In a sentence: before anything is written if something does not fit, or afterwards if
+        blocks failed.
+    """
+    spec = parse_as(RestoreSpec, {**settings, "image": image, "output": output})
+    return execute(
+        spec, run=run, cluster=cluster, workers=workers, overwrite=overwrite, listener=listener
+    )
+
+
+def execute(
+    spec: RestoreSpec,
+    *,
+    run: str | None = None,
+    cluster: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    listener: Listener = ignore,
+) -> Restored:
+    """Do what a specification says; see `restore`."""
+    spec, url = _absolute(spec, run)
+    planned = plan_restore(spec, url)
+    made = plan_run(url, spec, planned)
+    need = ("restore", worker_bytes(_restored(planned)))
+    check_memory(need, workers_for(made, cluster, workers), memory(), "a coarser --level")
+    claimed = claim_result(
+        made, spec.target, [spec.image], overwrite=overwrite, is_kind=is_restoration
+    )
+    return _do(claimed, cluster, workers, listener)
+
+
+def resume(
+    run: str,
+    *,
+    cluster: str | None = None,
+    workers: int | None = None,
+    listener: Listener = ignore,
+) -> Restored:
+    """Continue an interrupted restoration, with the settings it was started with."""
+    found = open_run(files.absolute(run))
+    check_unfinished(found)
+    target = parse_as(RestoreSpec, found.settings).target
+    return _do(Claim(found, target, Way.CONTINUE), cluster, workers, listener)
+
+
+def is_restoration(run: Run) -> bool:
+    """Whether a run restores an image."""
+    return any(step.stage == "restore" for step in run.steps)
+
+
+def dry_run(spec: RestoreSpec, run: str | None = None) -> DryRun:
+    """Check everything and say what would be done; nothing is written."""
+    spec, url = _absolute(spec, run)
+    planned = plan_restore(spec, url)
+    restored = _restored(planned)
+    itemsize = stage.restored_image(restored).dtype.itemsize
+    output = prod(restored.shape) * len(restored.channels) * itemsize
+    made = plan_run(url, spec, planned)
+    return look_ahead(made, spec.target, worker_bytes(restored), output=output)
+
+
+def worker_bytes(spec: stage.Spec) -> int:
+    """Memory of a worker: a block and the next one as stored, a channel before and after."""
+    inner = spec.grid.block_at(tuple(count // 2 for count in spec.grid.counts)).write
+    read, written = prod(size(stage.source_box(spec.plane, inner))), prod(size(inner))
+    stored = Volume.open(spec.image, spec.level).dtype.itemsize
+    planes = prod(size(inner)[2:]) * PER_PIXEL
+    kept = read * (2 * stored * len(spec.channels) + 4) + written * (4 + stored)
+    return PROCESS + NETWORK + kept + planes
+
+
+def _restored(planned: list[Step]) -> stage.Spec:
+    return next(step.spec for step in planned if isinstance(step.spec, stage.Spec))
+
+
+def _absolute(spec: RestoreSpec, run: str | None) -> tuple[RestoreSpec, str]:
+    """Give all URLs a form that workers understand."""
+    places = {"image": files.absolute(spec.image), "output": files.absolute(spec.output)}
+    named = spec.model in bundled() or spec.model in PUBLISHED
+    if not named and files.exists(spec.model):
+        places["model"] = files.absolute(spec.model)
+    spec = spec.model_copy(update=places)
+    return spec, files.absolute(run or spec.run)
+
+
+def _do(claimed: Claim, cluster: str | None, workers: int | None, listener: Listener) -> Restored:
+    run = claimed.run
+    try:
+        seconds = carry_out(claimed, cluster=cluster, workers=workers, listener=listener)
+    except ImageError:
+        if not Ledger.of(run, run.step("restore")).tally().done:
+            remove_run(run.url)
+        raise
+    return Restored(claimed.target, Volume.open(claimed.target).shape, run.url, seconds)

@@ -1,0 +1,251 @@
+"""Plan a run, open or continue its folder, do its steps, tidy up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bigseg import files
+from bigseg.errors import ImageError, SpecError
+from bigseg.events import Listener, ignore
+from bigseg.io.volume import Volume
+from bigseg.jobs.begin import (
+    DryRun,
+    carry_out,
+    check_unfinished,
+    look_ahead,
+    plan_run,
+    published,
+    workers_for,
+)
+from bigseg.jobs.budget import check_memory, worker_bytes
+from bigseg.jobs.claim import (
+    Claim,
+    Way,
+    check_predictions,
+    check_space,
+    claim,
+    remove_run,
+    scratch_bytes,
+)
+from bigseg.jobs.diameter import estimate_diameter
+from bigseg.jobs.sampling import View
+from bigseg.nets.catalogue import cached
+from bigseg.nets.functions import is_function, name_of
+from bigseg.nets.published import PUBLISHED
+from bigseg.nets.weights import bundled
+from bigseg.plans.channels import resolve_channels
+from bigseg.plans.segment import describe_models, plan_segment
+from bigseg.plans.steps import Step
+from bigseg.run.folder import Run, open_run
+from bigseg.run.ledger import Ledger
+from bigseg.run.machine import memory
+from bigseg.specs.segment import SegmentSpec, parse
+from bigseg.stages import publish, report
+from bigseg.stages.normalize import Sight
+
+REMEDY, AGAIN = "a smaller --block and --halo", "start it again with a smaller --block and --halo"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Where everything is."""
+
+    labels: str
+    """URL of the label image."""
+    objects: int
+    table: str
+    """URL of the object table."""
+    report: str
+    run: str
+    seconds: float
+
+    def text(self) -> str:
+        """Say it to a person."""
+        return (
+            f"{self.objects} objects in {self.seconds:.1f} s\n"
+            f"labels  {self.labels}\n"
+            f"table   {self.table}\n"
+            f"report  {self.report}"
+        )
+
+
+def segment(
+    image: str,
+    output: str | None = None,
+    *,
+    run: str | None = None,
+    cluster: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    listener: Listener = ignore,
+    **settings: Any,
+) -> Result:
+    """Segment an OME-Zarr image into labels, block by block.
+
+    Parameters
+    ----------
+    image
+        Path or URL of an OME-Zarr image, axes any subset of t, c, z, y, x.
+    output
+        OME-Zarr to create; None: `IMAGE/labels/NAME`.
+    run
+        Run folder; None: beside the output. An interrupted run is continued.
+    cluster, workers
+        See `bigseg.run.cluster.open_cluster`.
+    overwrite
+        Replace labels and run of the same name.
+    listener
+        Is told how it goes; see `bigseg.events`.
+    settings
+        Fields of `bigseg.SegmentSpec`; `model` is needed, and may be a function of a module that
+        workers can import. Unknown ones are refused by name.
+
+    Raises
+    ------
+    BigsegError
+        In a sentence: before anything is written if something does not fit, or afterwards if
+        blocks failed.
+    """
+    model = settings.get("model")
+    if callable(model):
+        settings["model"] = name_of(model)
+    spec = parse({**settings, "image": image, "output": output})
+    return execute(
+        spec, run=run, cluster=cluster, workers=workers, overwrite=overwrite, listener=listener
+    )
+
+
+def execute(
+    spec: SegmentSpec,
+    *,
+    run: str | None = None,
+    cluster: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    listener: Listener = ignore,
+) -> Result:
+    """Do what a specification says; see `segment`."""
+    spec, url = _absolute(spec, run)
+    spec = _measured(spec)
+    planned = plan_segment(spec, url)
+    made = plan_run(url, spec, planned)
+    check_memory(worker_bytes(planned), workers_for(made, cluster, workers), memory(), REMEDY)
+    claimed = claim(made, spec, planned, overwrite)
+    return _do(claimed, spec, cluster, workers, listener)
+
+
+def resume(
+    run: str,
+    *,
+    cluster: str | None = None,
+    workers: int | None = None,
+    listener: Listener = ignore,
+) -> Result:
+    """Continue an interrupted run, with the settings it was started with."""
+    found = open_run(files.absolute(run))
+    spec = parse(found.settings)
+    check_predictions(found)
+    check_unfinished(found)
+    left = [Step(step.name, step.stage, step.spec) for step in found.steps]
+    check_memory(worker_bytes(left), workers_for(found, cluster, workers), memory(), AGAIN)
+    return _do(Claim(found, spec.target, Way.CONTINUE), spec, cluster, workers, listener)
+
+
+def dry_run(spec: SegmentSpec, run: str | None = None) -> DryRun:
+    """Check everything and say what would be done; nothing is written."""
+    spec, url = _absolute(spec, run)
+    spec = _measured(spec)
+    planned = plan_segment(spec, url)
+    made = plan_run(url, spec, planned)
+    check_space(url, planned)
+    need = worker_bytes(planned)[1]
+    return look_ahead(made, spec.target, need, scratch=scratch_bytes(planned))
+
+
+def _measured(spec: SegmentSpec) -> SegmentSpec:
+    """Put a number in the place of `diameter="auto"`."""
+    if spec.diameter != "auto":
+        return spec
+    model = describe_models(spec)[0]
+    volume = Volume.open(spec.image, spec.level)
+    channels, mix = resolve_channels(spec.channels, volume, model)
+    if model.representation != "flows":
+        raise SpecError(
+            "--diameter auto needs a model of flows; give the width of a typical object in pixels."
+        )
+    for option, chosen in (("--restore", spec.restore), ("--window", spec.window)):
+        if chosen is not None:
+            raise SpecError(
+                f"--diameter auto measures samples of the image without {option}; give the width "
+                "of a typical object in pixels."
+            )
+    found = estimate_diameter(
+        spec.image,
+        spec.model,
+        channels,
+        level=spec.level,
+        size_model=cached(model.size_model) if model.size_model else None,
+        view=View(
+            sight=Sight(mix=mix, smooth=spec.smooth, sharpen=spec.sharpen),
+            percentiles=spec.percentiles,
+            per=spec.normalize_per,
+            intensity=spec.intensity,
+            invert=spec.invert,
+        ),
+        cellprob_threshold=spec.cellprob_threshold,
+    )
+    return spec.model_copy(update={"diameter": round(found.diameter, 1)})
+
+
+def _absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:
+    """Give all URLs a form that workers understand."""
+    places = {"image": files.absolute(spec.image)}
+    if spec.output is not None:
+        places["output"] = files.absolute(spec.output)
+    places["model"] = ",".join(_absolute_model(model) for model in spec.models)
+    if spec.evidence is not None:
+        places["evidence"] = files.absolute(spec.evidence)
+    if spec.restore is not None:
+        places["restore"] = _absolute_model(spec.restore)
+    spec = spec.model_copy(update=places)
+    return spec, files.absolute(run or spec.run)
+
+
+def _absolute_model(model: str) -> str:
+    """Give a path of weights a form that workers understand; names and functions stay."""
+    known = is_function(model) or model in bundled() or model in PUBLISHED
+    return files.absolute(model) if not known and files.exists(model) else model
+
+
+def _do(
+    claimed: Claim, spec: SegmentSpec, cluster: str | None, workers: int | None, listener: Listener
+) -> Result:
+    run = claimed.run
+    try:
+        seconds = carry_out(
+            claimed,
+            cluster=cluster,
+            workers=workers,
+            listener=listener,
+            keep_scratch=spec.keep_scratch,
+        )
+    except ImageError:
+        _withdraw(run)
+        raise
+    return Result(
+        labels=spec.target,
+        objects=published(run),
+        table=publish.table_url(spec.target),
+        report=report.url(run.url),
+        run=run.url,
+        seconds=seconds,
+    )
+
+
+def _withdraw(run: Run) -> None:
+    """Leave no trace of a run whose image turned out to be impossible to segment."""
+    first = next(step for step in run.steps if step.name in ("predict", "label"))
+    tally = Ledger.of(run, first).tally()
+    if not tally.done and not tally.failed:
+        remove_run(run.url)
