@@ -23,6 +23,7 @@ from bigseg.run.folder import open_run
 from bigseg.stages import label
 
 COMMANDS = ["segment", "run", "status", "block", "info", "convert", "evaluate", "demo", "restore"]
+COMMANDS += ["merge", "correct", "calibrate"]
 SERIAL = ("--model", "nuclei", "--cluster", "serial", "--block", "48,48")
 
 

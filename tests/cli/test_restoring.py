@@ -48,7 +48,7 @@ def test_the_result_is_told_as_json(places: list[str]) -> None:
 
 def test_the_plan_is_shown_and_nothing_is_done(places: list[str]) -> None:
     text = restore(*places, "--no-enlarge", "--values", "network", "--dry-run")
-    assert "restore            1  1, 1, 40, 50" in text
+    assert "restore                  1  1, 1, 40, 50" in text
     assert not Path(places[1]).exists()
 
 

@@ -360,6 +360,7 @@ def test_a_run_that_is_claimed_anew_forgets_its_records_first(image: str) -> Non
 
 
 def test_who_plans_and_watches_a_run_does_not_load_pytorch() -> None:
-    code = "import sys, bigseg.jobs.segment, bigseg.plans.segment, bigseg.run.worker; print('torch' in sys.modules)"
+    modules = "bigseg.jobs.segment, bigseg.plans.segment, bigseg.run.worker"
+    code = f"import sys, {modules}; print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
