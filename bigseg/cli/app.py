@@ -63,10 +63,10 @@ segmenting.add_to(app)
 running.add_to(app)
 images.add_to(app)
 judging.add_to(app)
-calibrating.add_to(app)
-merging.add_to(app)
 correcting.add_to(app)
+merging.add_to(app)
 restoring.add_to(app)
+calibrating.add_to(app)
 app.add_typer(models.app, name="models")
 
 

@@ -15,8 +15,8 @@ def add_to(app: typer.Typer) -> None:
         "calibrate",
         epilog=examples(
             "bigseg segment plane.zarr --model nuclei --block 96,96 --halo 9",
-            "bigseg calibrate plane.zarr.cells.bigseg --truth truth.tif --out evidence.json",
-            "bigseg segment other.zarr --model nuclei --evidence evidence.json",
+            "bigseg calibrate plane.zarr.cells.bigseg --truth truth.tif --out fit.json",
+            "bigseg segment other.zarr --model nuclei --evidence fit.json",
         ),
     )(calibrate)
 
