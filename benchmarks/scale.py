@@ -4,7 +4,8 @@ Invents what blocks of a dense volume would have stored, and runs the very steps
 segmentation over it: `components`, `solve`, `objects`, on a local Dask cluster. Cells stand on a
 lattice; a block sees those of its own and two rows of each neighbour; so a cell is up to eight
 nodes. Some are missed, split or fused in a block, and cells overlap their neighbours a little.
-Prints time, processor time and memory for growing volumes, and can draw them.
+Prints time, processor time and memory for growing volumes, and can draw them; time per edge is the
+processor's in one process that has compiled and imported everything before.
 """
 
 from __future__ import annotations
@@ -12,8 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import subprocess
 import sys
 import tempfile
+import time
 from math import log10
 from pathlib import Path
 from typing import Any
@@ -25,7 +29,7 @@ from bigseg.grid import Grid
 from bigseg.io.tables import write_table
 from bigseg.plans.steps import graph_steps
 from bigseg.run.cluster import open_cluster
-from bigseg.run.execute import run_steps
+from bigseg.run.execute import run_steps, serial
 from bigseg.run.folder import Run, make_steps
 from bigseg.stages import components, objects
 from bigseg.stages.graph import block_ids, edges_url, nodes_url, write_offsets
@@ -182,6 +186,37 @@ def measure(blocks: int, folder: Path) -> tuple[dict[str, int], Taken, dict[str,
     return found, taken, seconds
 
 
+def steady(folder: str, small: str) -> None:
+    """Print the processor time of all steps in one process that is warm from a small volume."""
+    from bigseg.run.folder import open_run
+
+    for url in (small, folder):
+        shutil.rmtree(Path(url, "ledger"), ignore_errors=True)
+        shutil.rmtree(Path(url, "graph", "solutions"), ignore_errors=True)
+        started = time.process_time()
+        run_steps(open_run(url), serial, 1)
+    print(time.process_time() - started)
+
+
+def relabel(folder: str) -> None:
+    """Print the memory, in bytes, that the ids of one block take beyond the libraries."""
+    from dynamics import memory
+
+    from bigseg.core.relabel import relabel as apply
+    from bigseg.run.folder import open_run
+    from bigseg.stages.graph import read_ids
+
+    counts = open_run(folder).step("components").spec.counts
+    labels = np.arange(64**3, dtype=np.uint32).reshape(64, 64, 64) % 2000
+    apply(labels, np.arange(2000, dtype=np.uint64) + 1)
+    read_ids(folder, 0)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
+    ids = read_ids(folder, int(np.prod(counts)) // 2)
+    apply(labels % len(ids), ids)
+    print(memory("VmHWM") - before)
+
+
 def draw(rows: list[tuple[int, float]], path: Path) -> None:
     """Microseconds per edge against the number of edges, as SVG."""
     left, right = 5.0, 7.6
@@ -205,6 +240,12 @@ def draw(rows: list[tuple[int, float]], path: Path) -> None:
     )
 
 
+def ask(*arguments: str) -> str:
+    """What this program prints in a process of its own."""
+    command = [sys.executable, __file__, *arguments]
+    return subprocess.run(command, capture_output=True, check=True, text=True).stdout
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -213,23 +254,34 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", choices=SIDES, default=["1e5", "1e6"])
     parser.add_argument("--plot", type=Path, help="SVG to write")
     parser.add_argument("--solve", help=argparse.SUPPRESS)
+    parser.add_argument("--relabel", help=argparse.SUPPRESS)
+    parser.add_argument("--steady", nargs=2, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.solve:
         return solve(args.solve)
-    names = "nodes,edges,objects,wall s,CPU s,µs CPU per edge,largest process MB"
-    names += ",all processes MB,components s,solve s,objects s"
-    print(f"| {names.replace(',', ' | ')} |\n|" + 11 * " ---: |")
+    if args.relabel:
+        return relabel(args.relabel)
+    if args.steady:
+        return steady(*args.steady)
+    names = "nodes,edges,objects,wall s,CPU s,µs per edge once warm,largest process MB"
+    names += ",all processes MB,components s,solve s,objects s,relabelling a block MB"
+    print(f"| {names.replace(',', ' | ')} |\n|" + 12 * " ---: |")
     rows = []
     for name in args.sizes:
         with tempfile.TemporaryDirectory() as folder:
             found, taken, seconds = measure(SIDES[name], Path(folder))
             total = Path(folder, f"{SIDES[name]}.bigseg", "ledger")
             (facts,) = [json.loads(p.read_text()) for p in total.glob("objects/*/finished.json")]
-        rows.append((found["edges"], 1e6 * taken.cpu / found["edges"]))
+            extra = int(ask("--relabel", str(total.parent)))
+            invent(f"{folder}/small.bigseg", 2)
+            plan(f"{folder}/small.bigseg", 2)
+            cpu = float(ask("--steady", str(total.parent), f"{folder}/small.bigseg"))
+        rows.append((found["edges"], 1e6 * cpu / found["edges"]))
         cells = [f"{found['nodes']:,}", f"{found['edges']:,}", f"{facts['objects']:,}"]
         cells += [f"{taken.wall:.1f}", f"{taken.cpu:.1f}", f"{rows[-1][1]:.2f}"]
         cells += [f"{taken.largest / 1e6:.0f}", f"{taken.together / 1e6:.0f}"]
         cells += [f"{seconds.get(step, 0):.1f}" for step in ("components", "solve", "objects")]
+        cells.append(f"{extra / 1e6:.1f}")
         print(f"| {' | '.join(cells)} |", flush=True)
     if args.plot:
         draw(rows, args.plot)
