@@ -29,7 +29,7 @@ from bigseg.stages.graph import (
 SHARED = (("n_u", "n_v", "n_uv"), ("face_u", "face_v", "contact"))
 """Voxels of both objects, and of these what they share: in the zone, and at the face."""
 COUNTS = {name for names in SHARED for name in names}
-REMEDY = "remove its records from the ledger of step '{}' and continue the run, to make it again."
+REMEDY = "remove its records from the ledger of the step that makes {}, and continue the run."
 
 Ints = NDArray[np.int64]
 
@@ -49,7 +49,7 @@ def checked_offsets(run: str, counts: Index) -> tuple[Ints, Ints]:
             block = next(islice(block_ids(counts), int(sizes.argmin()), None))
             raise BigsegError(
                 f"{offsets_url(run)} gives block {block} {sizes.min()} {name}; "
-                + REMEDY.format("merge")
+                + REMEDY.format("edges")
             )
     return offsets, edges
 
@@ -73,7 +73,7 @@ def checked_edges(run: str, counts: Index, offsets: Ints, edges: Ints) -> Iterat
         that do not exist, has an edge twice, or holds counts that no voxels can have.
     """
     urls = (edges_url(run, block) for block in block_ids(counts))
-    for number, (block, url, table) in enumerate(_found(urls, counts, "edges", "merge")):
+    for number, (block, url, table) in enumerate(_found(urls, counts, "edges")):
         try:
             _check_rows(table, int(edges[number]))
             _check_ends(table, number, np.diff(offsets))
@@ -82,7 +82,7 @@ def checked_edges(run: str, counts: Index, offsets: Ints, edges: Ints) -> Iterat
         except BigsegError as error:
             raise BigsegError(
                 f"The edges of block {block} ({url}) are not sound: {error} Block {block}: "
-                + REMEDY.format("merge")
+                + REMEDY.format("edges")
             ) from None
         yield table
 
@@ -98,7 +98,7 @@ def checked_nodes(
         A table is missing, or has another number of objects than when they were numbered.
     """
     urls = (nodes_url(run, block) for block in block_ids(counts))
-    found = _found(urls, counts, "objects", "label", columns)
+    found = _found(urls, counts, "objects", columns)
     for (block, url, table), expected in zip(found, np.diff(offsets).tolist(), strict=True):
         rows = len(next(iter(table.values())))
         if rows != expected:
@@ -110,7 +110,7 @@ def checked_nodes(
 
 
 def _found(
-    urls: Iterator[str], counts: Index, what: str, step: str, columns: Sequence[str] | None = None
+    urls: Iterator[str], counts: Index, what: str, columns: Sequence[str] | None = None
 ) -> Iterator[tuple[str, str, Table]]:
     """Tables with their blocks and places; a missing one is named."""
     named = list(urls)
@@ -120,7 +120,7 @@ def _found(
             table = next(tables)
         except NotFound:
             raise NotFound(
-                f"Block {block} has no table of {what}: {url} is missing; " + REMEDY.format(step)
+                f"Block {block} has no table of {what}: {url} is missing; " + REMEDY.format(what)
             ) from None
         yield block, url, table
 
