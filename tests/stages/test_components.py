@@ -99,7 +99,7 @@ def test_a_sound_graph_is_joined(run: str) -> None:
 def test_a_missing_table_of_edges_is_named(run: str) -> None:
     files.remove(edges_url(run, BLOCKS[1]))
     refused(
-        run, "Block 0-0-0-1 has no table of edges", "0-0-0-1.parquet is missing", "step 'merge'"
+        run, "Block 0-0-0-1 has no table of edges", "0-0-0-1.parquet is missing", "makes edges"
     )
 
 
@@ -131,7 +131,7 @@ def test_offsets_of_another_grid_are_refused(run: str) -> None:
 )
 def test_edges_that_cannot_be_are_named(run: str, values: dict[str, Any], said: str) -> None:
     change(run, BLOCKS[1], 1, **values)
-    refused(run, "edges of block 0-0-0-1", said, "Block 0-0-0-1: remove its records", "'merge'")
+    refused(run, "edges of block 0-0-0-1", said, "Block 0-0-0-1: remove its records", "makes edges")
 
 
 def test_the_table_of_another_block_is_refused(run: str) -> None:
@@ -162,7 +162,7 @@ def test_node_tables_that_do_not_fit_are_refused_before_ids_are_given(run: str) 
     with pytest.raises(BigsegError, match=r"Block 0-0-0-2 had 3 objects .* has 2; .*merge again"):
         judge(run)
     files.remove(nodes_url(run, BLOCKS[2]))
-    with pytest.raises(BigsegError, match=r"Block 0-0-0-2 has no table of objects.*step 'label'"):
+    with pytest.raises(BigsegError, match=r"Block 0-0-0-2 has no table of objects.*makes objects"):
         judge(run)
     write_table(nodes_url(run, BLOCKS[2]), table)
     assert untouched(run) == before
