@@ -11,8 +11,8 @@ from bigseg.nets.weights import Model
 from bigseg.specs.segment import SegmentSpec
 from bigseg.stages.predict import BORDER
 
-TILINGS = {2: Tiling(512, 24), 3: Tiling(304, 16)}
-"""Tile redundancy (tile / core)²: 1.22 in 2D, 1.25 in 3D, and what is left at the ends of axes."""
+TILINGS = {2: Tiling(512, 24), 3: Tiling(304, 8)}
+"""Tile redundancy (tile / core)²: 1.22 in 2D, 1.11 in 3D, and what is left at the ends of axes."""
 PUBLISHED_TILE = 224
 """Of Cellpose 1 to 3, pixels."""
 FIXED_MARGINS = {2: 12, 3: 8}
