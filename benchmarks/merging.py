@@ -32,8 +32,9 @@ WORLDS = {
     "2D touching": ((1, 1024, 1024), (1, 256, 256), 17.0),
     "3D apart": ((192, 192, 192), (80, 80, 80), 11.0),
     "3D touching": ((192, 192, 192), (80, 80, 80), 16.0),
+    "3D touching, faces between": ((192, 192, 192), (96, 96, 96), 16.0),
 }
-"""Shape, block and radius of the cells; faces of blocks run through cells."""
+"""Shape, block and radius of the cells; faces of blocks run through cells but in the last."""
 ERRORS = {
     "none": Errors(),
     "1 voxel off": Errors(shift=1),
