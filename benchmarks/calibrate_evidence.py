@@ -33,6 +33,7 @@ from bigseg.core.overlap import contingency
 from bigseg.core.quantise import quantise
 from bigseg.grid import Block, Grid
 from bigseg.nets import network, weights
+from bigseg.specs.segment import SegmentSpec
 
 SETS = ("dsb2018_fluo", "bbbc050_mouse_embryo_nuclei")
 HALOS = (36, 18, 9, 4)
@@ -130,6 +131,7 @@ def print_fit(learned: list[Known], tested: list[Known]) -> Evidence:
     overlap = {name: train[0][name] for name in ("n_u", "n_v", "n_uv")}
     fits = {
         "before": BEFORE,
+        "default": Evidence(),
         "overlap": rounded(fit(overlap, train[1])),
         "overlap, contact and flows": rounded(fit(*train)),
     }
@@ -157,7 +159,11 @@ def print_scores(name: str, found: list[Case], evidence: Evidence) -> None:
     """Rows of the table of one set."""
     for halo in HALOS:
         chosen = [case for case in found if case.halo == halo]
-        rows = [("before", BEFORE, 0.0), *(("fitted", evidence, r) for r in REPULSIONS)]
+        rows = [
+            ("before", BEFORE, 0.0),
+            ("default", Evidence(), SegmentSpec.model_fields["repulsion"].default),
+        ]
+        rows += [("fitted", evidence, r) for r in REPULSIONS]
         for title, one, repulsion in rows:
             mean = np.nanmean([precisions(case, one, repulsion) for case in chosen], axis=0)
             numbers = " | ".join(f"{value:.4f}" for value in mean)

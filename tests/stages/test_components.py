@@ -98,9 +98,7 @@ def test_a_sound_graph_is_joined(run: str) -> None:
 
 def test_a_missing_table_of_edges_is_named(run: str) -> None:
     files.remove(edges_url(run, BLOCKS[1]))
-    refused(
-        run, "Block 0-0-0-1 has no table of edges", "0-0-0-1.parquet is missing", "makes edges"
-    )
+    refused(run, "Block 0-0-0-1 has no table of edges", "0-0-0-1.parquet is missing", "makes edges")
 
 
 def test_offsets_of_another_grid_are_refused(run: str) -> None:
