@@ -16,6 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from peers import CELLPOSE, ENVIRONMENT, peer_environment, peer_python
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 PITCH = 24
+REPULSION = 0.0
+"""As `bigseg segment` has it by default."""
 WORLDS = {
     "2D apart": ((1, 1024, 1024), (1, 256, 256), 11.0),
     "2D touching": ((1, 1024, 1024), (1, 256, 256), 17.0),
@@ -92,9 +95,12 @@ def write_case(folder: Path, world: str, errors: Errors) -> Any:
     return truth[0] if flat else truth
 
 
-def ours(case: dict[str, Any], blocks: list[Any]) -> Any:
+def ours(evidence: Path | None, case: dict[str, Any], blocks: list[Any]) -> Any:
     """bigseg, from the labels of each block on."""
     from per_block import label_blocks, merge
+
+    from bigseg.core.evidence import Evidence
+    from bigseg.io.evidence import read_evidence
 
     grid = grid_of(case)
     flat = len(case["shape"]) == 2
@@ -104,7 +110,8 @@ def ours(case: dict[str, Any], blocks: list[Any]) -> Any:
         band,
         lambda b: blocks[grid.number(b.index)].reshape([s.stop - s.start for s in b.read[1:]]),
     )
-    return merge(grid, found).reshape(case["shape"])
+    weighed = read_evidence(str(evidence)) if evidence else Evidence()
+    return merge(grid, found, costs=weighed.costs, repulsion=REPULSION).reshape(case["shape"])
 
 
 def row(name: str, side: str, folder: Path, truth: Any) -> str:
@@ -142,10 +149,11 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--worlds", nargs="*", choices=WORLDS, default=list(WORLDS))
+    parser.add_argument("--evidence", type=Path, help="file of 'bigseg calibrate', for our side")
     parser.add_argument("--ours", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.ours:
-        run("bigseg", ours, args.ours)
+        run("bigseg", partial(ours, args.evidence), args.ours)
         return
     peers = pythons()
     with tempfile.TemporaryDirectory() as name:
@@ -155,6 +163,7 @@ def main() -> None:
                 case = folder / f"{world.replace(' ', '-')}-{number}"
                 truths[case, f"{world}, {errors}"] = write_case(case, world, ERRORS[errors])
         command = [sys.executable, __file__, "--ours", name]
+        command += ["--evidence", str(args.evidence)] if args.evidence else []
         subprocess.run(command, check=True, env=peer_environment() | {"PYTHONPATH": str(ROOT)})
         for side, python in peers.items():
             script = Path(__file__).with_name("peer_merging.py")

@@ -338,7 +338,7 @@ def segment(
         float | None,
         typer.Option(
             help="How much objects of one block repel each other, in mean costs.",
-            show_default="0.1",
+            show_default="0",
             rich_help_panel=MERGING,
         ),
     ] = None,

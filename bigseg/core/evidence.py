@@ -33,9 +33,9 @@ AGREEMENT_STEPS = 1000
 class Evidence:
     """What overlap and contact are worth, in log-odds that two objects are one."""
 
-    bias: float = 0.83
+    bias: float = 0.08
     """Of two objects that share as many voxels as they do not: likeness 1/2."""
-    overlap: float = 1.34
+    overlap: float = 0.72
     """Per unit of the logit of the likeness in the zone; at least 0."""
     contact: float = 0.0
     """Per unit of the logit of the likeness at the face of objects that touch; at least 0."""
@@ -48,7 +48,7 @@ class Evidence:
     apart: float = 0.01
     """Share of true pairs that nothing here can tell, as a network or the truth erred; only of
     interest where probabilities are compared with ground truth."""
-    together: float = 0.05
+    together: float = 0.17
     """Share of false pairs that look like one object for such reasons."""
 
     def __post_init__(self) -> None:

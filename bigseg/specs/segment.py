@@ -89,7 +89,7 @@ class SegmentSpec(BaseModel):
     evidence: str | None = None
     """File of what overlaps are worth, as 'bigseg calibrate' makes it; None: what was fitted to
     several kinds of images."""
-    repulsion: Annotated[float, Field(ge=0)] = 0.1
+    repulsion: Annotated[float, Field(ge=0)] = 0.0
     """How much two objects of one block repel each other once attraction has brought them together,
     in mean costs of their edges."""
     solver: Solver = "kernighan-lin"
