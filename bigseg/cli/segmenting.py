@@ -305,7 +305,7 @@ def segment(
         float | None,
         typer.Option(
             help="How likely it is, before looking, that overlapping objects are two.",
-            show_default="0.5",
+            show_default="0.5, or 0.65 with --from",
             rich_help_panel=MERGING,
         ),
     ] = None,
