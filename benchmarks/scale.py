@@ -152,7 +152,7 @@ def invent(folder: str, blocks: int) -> dict[str, int]:
 def plan(folder: str, blocks: int) -> None:
     """Lay out the steps of the global stage over invented tables."""
     counts = (1, blocks, blocks, blocks)
-    joined = components.Spec(run=folder, counts=counts, repulsion=0.1)
+    joined = components.Spec(run=folder, counts=counts)
     judged = objects.Spec(run=folder, counts=counts, spacing=(1.0, 1.0, 1.0), min_size=1)
     steps = [(s.name, s.stage, s.spec) for s in graph_steps(joined, judged)]
     Run(folder, "benchmark", {}, make_steps(steps)).save()
