@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
@@ -62,3 +63,22 @@ def test_blocks_are_deep_where_planes_are_small_and_always_as_deep_as_a_link(
         "volume-solve",
         "volumes",
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_two_thousand_planes_become_columns_of_balls_in_blocks_that_stay_small(
+    tmp_path: Path,
+) -> None:
+    period, planes = 10, 2000
+    one = np.zeros((period, 40, 40), np.uint32)
+    one[ball(one.shape, (4.5, 12, 12), (3.4, 8, 8))] = 1
+    one[ball(one.shape, (4.5, 28, 27), (3.4, 8, 8))] = 2
+    steps = 2 * np.arange(planes // period, dtype=np.uint32)[:, None, None, None]
+    truth = np.where(one > 0, one + steps, 0).reshape(1, planes, 40, 40).astype(np.uint32)
+    run = stacked(tmp_path, truth, Cut((1, 24, 24), (0, 16, 16), ndim=2), Stacking(gap=1))
+    found = read_labels(f"{tmp_path}/labels.zarr")
+    assert agreement(found, truth, 0.75) == 1
+    assert found.max() == 2 * planes // period
+    deepest = max(step.spec.grid.block[1] for step in run.steps)
+    assert deepest <= 64
