@@ -28,7 +28,7 @@ _START = 1 << 10
 
 
 @njit(cache=True, nogil=True)
-def _slot(u, v, keys, counts):  # type: ignore[no-untyped-def]
+def slot_of(u, v, keys, counts):  # type: ignore[no-untyped-def]
     """Slot of the pair (u, v): its own, or the first free one; `counts` is 0 where free."""
     mask = np.uint64(len(counts) - 1)
     mixed = (u * np.uint64(0x9E3779B97F4A7C15)) ^ (v * np.uint64(0xC2B2AE3D27D4EB4F))
@@ -46,7 +46,7 @@ def _doubled(keys, counts):  # type: ignore[no-untyped-def]
     more_counts = np.zeros(2 * len(counts), np.int64)
     for i in range(len(counts)):
         if counts[i] != 0:
-            slot = _slot(keys[i, 0], keys[i, 1], more_keys, more_counts)
+            slot = slot_of(keys[i, 0], keys[i, 1], more_keys, more_counts)
             more_keys[slot, 0] = keys[i, 0]
             more_keys[slot, 1] = keys[i, 1]
             more_counts[slot] = counts[i]
@@ -66,7 +66,7 @@ def _count_runs(a, b, background):  # type: ignore[no-untyped-def]
             i += 1
         if not background and (u == 0 or v == 0):
             continue
-        slot = _slot(np.uint64(u), np.uint64(v), keys, counts)
+        slot = slot_of(np.uint64(u), np.uint64(v), keys, counts)
         if counts[slot] == 0:
             keys[slot, 0] = u
             keys[slot, 1] = v

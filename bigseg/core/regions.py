@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bigseg.core.boundary_costs import odds_table
 from bigseg.core.boundary_maps import Eight, Offset
-from bigseg.core.overlap import Pairs, _slot
+from bigseg.core.overlap import Pairs, slot_of
 from bigseg.errors import ImageError
 
 Columns = dict[str, NDArray[np.int64]]
@@ -131,7 +131,7 @@ def _doubled(keys, counts, sums):  # type: ignore[no-untyped-def]
     more_sums = np.zeros((2 * len(counts), 4), np.int64)
     for i in range(len(counts)):
         if counts[i] != 0:
-            slot = _slot(keys[i, 0], keys[i, 1], more_keys, more_counts)
+            slot = slot_of(keys[i, 0], keys[i, 1], more_keys, more_counts)
             more_keys[slot] = keys[i]
             more_counts[slot] = counts[i]
             more_sums[slot] = sums[i]
@@ -161,7 +161,7 @@ def _collect(labels, boundary, steps, both, odds):  # type: ignore[no-untyped-de
                         value = boundary[k, z, y, x]
                     if u > v:
                         u, v = v, u
-                    slot = _slot(u, v, keys, counts)
+                    slot = slot_of(u, v, keys, counts)
                     if counts[slot] == 0:
                         keys[slot, 0], keys[slot, 1] = u, v
                         sums[slot, 1] = value
