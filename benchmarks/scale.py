@@ -29,7 +29,7 @@ from bigseg.grid import Grid
 from bigseg.io.tables import write_table
 from bigseg.plans.steps import graph_steps
 from bigseg.run.cluster import open_cluster
-from bigseg.run.execute import run_steps, serial
+from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.stages import components, objects
 from bigseg.stages.graph import block_ids, edges_url, nodes_url, write_offsets
@@ -163,7 +163,7 @@ def solve(folder: str) -> None:
     from bigseg.run.folder import open_run
 
     with open_cluster("local", 2) as cluster:
-        run_steps(open_run(folder), cluster.execute, cluster.workers)
+        run_steps(open_run(folder), cluster)
 
 
 def measure(blocks: int, folder: Path) -> tuple[dict[str, int], Taken, dict[str, float]]:
@@ -194,7 +194,7 @@ def steady(folder: str, small: str) -> None:
         shutil.rmtree(Path(url, "ledger"), ignore_errors=True)
         shutil.rmtree(Path(url, "graph", "solutions"), ignore_errors=True)
         started = time.process_time()
-        run_steps(open_run(url), serial, 1)
+        run_steps(open_run(url), ALONE)
     print(time.process_time() - started)
 
 

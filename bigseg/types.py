@@ -34,6 +34,11 @@ class StageSpec(BaseModel):
         """The blocks of this stage."""
         raise TypeError(f"{type(self).__name__} must define its grid.")
 
+    @property
+    def wants_gpu(self) -> bool:
+        """Whether workers with a GPU should compute this stage, where there are any."""
+        return False
+
 
 class Stage(Protocol):
     """A step of the data's way; a module `bigseg.stages.NAME` with these six names is one."""

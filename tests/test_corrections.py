@@ -17,7 +17,7 @@ from bigseg.errors import NotFound, SpecError
 from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_table
 from bigseg.jobs.maps import segment_maps
-from bigseg.run.execute import run_steps, serial
+from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import open_run
 from bigseg.specs.maps import EmSpec
 from bigseg.stages import divisions, graph, objects
@@ -392,7 +392,7 @@ def test_a_volume_and_its_coarser_levels(tmp_path):
         assert np.array_equal(coarse[0], downsample_labels(fine[0], factors))
     assert result.coarser_blocks >= 2
     check_table(tmp_path)
-    run_steps(open_run(run_of(tmp_path)), serial, 1)  # a finished run stays as it is
+    run_steps(open_run(run_of(tmp_path)), ALONE)  # a finished run stays as it is
     assert np.array_equal(read_labels(f"{tmp_path}/labels.zarr"), after[0])
 
 

@@ -20,7 +20,7 @@ from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
 from bigseg.plans.steps import Step, graph_steps, output_steps
-from bigseg.run.execute import Executor, run_steps, serial
+from bigseg.run.execute import Executor, Group, run_steps, serial
 from bigseg.run.folder import Run, make_steps
 from bigseg.stages import components, label, merge, objects, predict, publish, write
 
@@ -137,7 +137,7 @@ def segment_world(
     folder: str, truth: Array, cut: Cut, axes: str = "tzyx", execute: Executor = serial
 ) -> Array:
     """Labels (t, z, y, x) that the stages after `predict` make of perfect predictions."""
-    run_steps(plan_world(folder, truth, cut, axes), execute, 1)
+    run_steps(plan_world(folder, truth, cut, axes), Group(execute, 1))
     return read_labels(f"{folder}/labels.zarr")
 
 

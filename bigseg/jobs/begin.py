@@ -184,7 +184,7 @@ def carry_out(
         with open_cluster(where, workers, widest(run.steps)) as opened:
             claimed.take()
             first()
-            run_steps(run, opened.execute, opened.workers, cores=opened.cores, listen=listener)
+            run_steps(run, opened, listen=listener)
     except KeyboardInterrupt:
         remedy = f"'bigseg run {run.url}' continues." if is_run(run.url) else "Nothing is written."
         raise Interrupted(f"Interrupted. {remedy}") from None

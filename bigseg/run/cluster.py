@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.resource_tracker import ensure_running
 
 import dask as dask_library
@@ -15,7 +14,7 @@ from distributed import Client, LocalCluster
 
 from bigseg.errors import SpecError
 from bigseg.run.dask import CONFIG, dask
-from bigseg.run.execute import Executor, serial, threads
+from bigseg.run.execute import Group, serial, threads
 from bigseg.run.machine import cores, worker_memory
 
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -30,20 +29,10 @@ ANSWER = "10s"
 """How long a scheduler may take to answer."""
 
 
-@dataclass(frozen=True)
-class Cluster:
-    """An executor and how many blocks it computes at once."""
-
-    execute: Executor
-    workers: int
-    cores: int | None = None
-    """Cores that the workers share; None: they are elsewhere, or have their own."""
-
-
 @contextmanager
 def open_cluster(
     name: str | None = None, workers: int | None = None, most: int | None = None
-) -> Iterator[Cluster]:
+) -> Iterator[Group]:
     """Start or join workers; they are gone, or left as they were, at the end.
 
     Parameters
@@ -63,18 +52,18 @@ def open_cluster(
     """
     count = workers_here("local", workers, most)
     if name == "serial":
-        yield Cluster(serial, 1, _shared())
+        yield Group(serial, 1, _shared())
     elif name == "threads":
-        yield Cluster(threads(count), count, _shared())
+        yield Group(threads(count), count, _shared())
     elif name in (None, "local"):
         with _local(count) as client:
-            yield Cluster(dask(client, count), count, _shared())
+            yield Group(dask(client, count), count, _shared())
     elif name.startswith(("tcp://", "tls://")):
         with _connect(name) as client:
             nthreads = sum(client.nthreads().values())
             if not nthreads:
                 raise SpecError(f"The scheduler at {name} has no workers; start some first.")
-            yield Cluster(dask(client, nthreads), nthreads)
+            yield Group(dask(client, nthreads), nthreads)
     else:
         raise SpecError(
             f"Cluster '{name}' is unknown; use local, serial, threads, or an address tcp://…."

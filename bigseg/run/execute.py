@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
+from typing import Protocol
 
 from bigseg.errors import BigsegError, BlocksFailed
 from bigseg.events import BlockDone, BlockFailed, Listener, StageEnded, StageStarted, ignore
@@ -23,6 +24,33 @@ Results = Generator[list[Outcome], None, None]
 Executor = Callable[[Work, Iterable[Batch]], Results]
 """Applies work to batches. Closed early, it drops the tasks that have not begun."""
 
+
+@dataclass(frozen=True)
+class Group:
+    """Workers that are alike. Alone, it computes all steps of a run."""
+
+    execute: Executor
+    workers: int
+    """Blocks computed at once."""
+    cores: int | None = None
+    """Cores that the workers share, so that few blocks use them all; None: leave them alone."""
+
+    def of(self, step: Step) -> Group:
+        return self
+
+    def release(self, left: Sequence[Step]) -> None: ...
+
+
+class Groups(Protocol):
+    """The groups of workers of a run: those with a GPU and those without."""
+
+    def of(self, step: Step) -> Group:
+        """The group that computes a step; it is started if it has not been."""
+
+    def release(self, left: Sequence[Step]) -> None:
+        """End the groups that none of the steps which are left needs."""
+
+
 LONGEST_BATCH = 8
 """Blocks per task: enough to read ahead, few enough to lose little with a worker."""
 GIVE_UP_AFTER = 20
@@ -33,6 +61,10 @@ def serial(work: Work, batches: Iterable[Batch]) -> Results:
     """Compute blocks one after the other in this process."""
     for batch in batches:
         yield work(batch)
+
+
+ALONE = Group(serial, 1)
+"""This process, block by block."""
 
 
 def threads(workers: int) -> Executor:
@@ -59,10 +91,8 @@ def threads(workers: int) -> Executor:
 
 def run_steps(
     run: Run,
-    execute: Executor,
-    workers: int,
+    groups: Groups,
     *,
-    cores: int | None = None,
     listen: Listener = ignore,
     tries: int = 2,
 ) -> None:
@@ -72,10 +102,9 @@ def run_steps(
     ----------
     run
         The run.
-    execute, workers
-        Who computes, and how many blocks at once.
-    cores
-        Cores that the workers share, so that few blocks use them all; None: leave them alone.
+    groups
+        Who computes. A group starts when the first of its steps begins, and is released when the
+        last of them ends.
     listen
         Is told how it goes.
     tries
@@ -86,13 +115,14 @@ def run_steps(
     BlocksFailed
         If blocks of a step fail `tries` times. The other blocks of that step are computed first.
     """
-    for step in run.steps:
+    for number, step in enumerate(run.steps, 1):
         ledger = Ledger.of(run, step)
         started = time.monotonic()
         if ledger.finished() is not None:
             listen(StageEnded(step.name, 0.0, skipped=True))
             continue
-        run_step(run, step, execute, workers, cores=cores, listen=listen, tries=tries)
+        run_step(run, step, groups.of(step), listen=listen, tries=tries)
+        groups.release(run.steps[number:])
         facts = [record["facts"] for record in ledger.records(step.spec.grid)]
         ledger.finish(step.module.finish(step.spec, facts))
         listen(StageEnded(step.name, time.monotonic() - started))
@@ -101,10 +131,8 @@ def run_steps(
 def run_step(
     run: Run,
     step: Step,
-    execute: Executor,
-    workers: int,
+    group: Group,
     *,
-    cores: int | None = None,
     listen: Listener,
     tries: int,
 ) -> None:
@@ -117,9 +145,9 @@ def run_step(
     pending = spread(pending)
     failed: dict[str, str] = {}
     for attempt in range(tries):
-        share = cores and max(cores // max(min(workers, len(pending)), 1), 1)
+        share = group.cores and max(group.cores // max(min(group.workers, len(pending)), 1), 1)
         task = partial(work, run.url, step.name, cores=share)
-        with closing(execute(task, batches(pending, workers))) as results:
+        with closing(group.execute(task, batches(pending, group.workers))) as results:
             outcomes = _named(run, step, results)
             if attempt == 0 and not done:
                 outcomes = _unless_hopeless(step, outcomes)

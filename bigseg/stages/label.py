@@ -51,6 +51,10 @@ class Spec(Opinions):
     """How a function is shown the image that makes labels itself, without predictions."""
 
     @property
+    def wants_gpu(self) -> bool:
+        return self.function is not None
+
+    @property
     def criteria(self) -> Criteria:
         return Criteria(
             self.cellprob_threshold,

@@ -87,6 +87,10 @@ class Spec(StageSpec):
         return Grid(self.shape, self.block, self.halo)
 
     @property
+    def wants_gpu(self) -> bool:
+        return True
+
+    @property
     def tiling(self) -> Tiling:
         return Tiling(self.tile, self.margin, self.fixed, self.published)
 

@@ -77,6 +77,10 @@ class Spec(StageSpec):
     """Keep the type of the image and its scale of values; or store what the network gives."""
 
     @property
+    def wants_gpu(self) -> bool:
+        return True
+
+    @property
     def grid(self) -> Grid:
         return Grid(self.shape, self.block, (0, 0, 0, 0))
 

@@ -12,9 +12,9 @@ from distributed import Client, LocalCluster
 
 from bigseg.errors import BlocksFailed
 from bigseg.events import BlockDone, BlockFailed, Event, StageEnded, StageStarted
-from bigseg.run.cluster import Cluster, open_cluster
+from bigseg.run.cluster import open_cluster
 from bigseg.run.dask import ClusterLost, dask
-from bigseg.run.execute import run_steps
+from bigseg.run.execute import Group, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
 from bigseg.run.worker import work
@@ -24,13 +24,13 @@ IDS = ["0-0-0-0", "0-0-0-1", "0-0-1-0", "0-0-1-1"]
 
 
 @pytest.fixture(scope="module")
-def local() -> Iterator[Cluster]:
+def local() -> Iterator[Group]:
     with open_cluster("local", 2) as cluster:
         yield cluster
 
 
 @pytest.fixture(params=["serial", "threads", "local"])
-def cluster(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+def cluster(request: pytest.FixtureRequest) -> Iterator[Group]:
     if request.param == "local":
         yield request.getfixturevalue("local")
     else:
@@ -45,14 +45,14 @@ def plan(folder: Path, *specs: Spec) -> Run:
     return run
 
 
-def go(run: Run, cluster: Cluster) -> list[Event]:
+def go(run: Run, cluster: Group) -> list[Event]:
     events: list[Event] = []
-    run_steps(run, cluster.execute, cluster.workers, listen=events.append)
+    run_steps(run, cluster, listen=events.append)
     return events
 
 
 def test_each_block_runs_once_and_finish_sees_all_in_grid_order(
-    tmp_path: Path, cluster: Cluster
+    tmp_path: Path, cluster: Group
 ) -> None:
     run = plan(tmp_path, Spec(folder=str(tmp_path), shape=(1, 1, 24, 2)))
     events = go(run, cluster)
@@ -63,15 +63,13 @@ def test_each_block_runs_once_and_finish_sees_all_in_grid_order(
     assert isinstance(events[-1], StageEnded)
 
 
-def test_a_flaky_block_is_tried_again_and_nothing_else_is(tmp_path: Path, cluster: Cluster) -> None:
+def test_a_flaky_block_is_tried_again_and_nothing_else_is(tmp_path: Path, cluster: Group) -> None:
     events = go(plan(tmp_path, Spec(folder=str(tmp_path), flaky=(IDS[1],))), cluster)
     assert calls(tmp_path) == {id: 1 + (id == IDS[1]) for id in IDS}
     assert [event.block for event in events if isinstance(event, BlockFailed)] == [IDS[1]]
 
 
-def test_a_broken_block_is_reported_while_the_others_finish(
-    tmp_path: Path, cluster: Cluster
-) -> None:
+def test_a_broken_block_is_reported_while_the_others_finish(tmp_path: Path, cluster: Group) -> None:
     run = plan(tmp_path, Spec(folder=str(tmp_path), broken=(IDS[2],)))
     message = (
         r"1 block\(s\) of stage 'fake-1' failed; first is 0-0-1-0: Voxels of 0-0-1-0 cannot be read"
@@ -86,7 +84,7 @@ def test_a_broken_block_is_reported_while_the_others_finish(
     assert ledger.finished() is None
 
 
-def test_a_run_goes_on_where_it_failed(tmp_path: Path, cluster: Cluster) -> None:
+def test_a_run_goes_on_where_it_failed(tmp_path: Path, cluster: Group) -> None:
     folder = str(tmp_path)
     run = plan(tmp_path, Spec(folder=folder), Spec(folder=f"{folder}/b", broken=(IDS[0],)))
     with pytest.raises(BlocksFailed, match="stage 'fake-2'"):
@@ -97,7 +95,7 @@ def test_a_run_goes_on_where_it_failed(tmp_path: Path, cluster: Cluster) -> None
     assert calls(f"{folder}/b") == {id: 4 if id == IDS[0] else 1 for id in IDS}
 
 
-def test_finished_steps_are_skipped(tmp_path: Path, cluster: Cluster) -> None:
+def test_finished_steps_are_skipped(tmp_path: Path, cluster: Group) -> None:
     run = plan(tmp_path, Spec(folder=str(tmp_path)))
     go(run, cluster)
     assert go(run, cluster) == [StageEnded("fake-1", 0.0, skipped=True)]
@@ -105,21 +103,21 @@ def test_finished_steps_are_skipped(tmp_path: Path, cluster: Cluster) -> None:
 
 
 def test_other_settings_reuse_nothing_and_neither_does_the_way_back(
-    tmp_path: Path, cluster: Cluster
+    tmp_path: Path, cluster: Group
 ) -> None:
     for times, note in enumerate(("a", "b", "a"), 1):
         go(plan(tmp_path, Spec(folder=str(tmp_path), note=note)), cluster)
         assert calls(tmp_path) == dict.fromkeys(IDS, times)
 
 
-def test_the_next_block_is_read_while_one_is_computed(tmp_path: Path, cluster: Cluster) -> None:
+def test_the_next_block_is_read_while_one_is_computed(tmp_path: Path, cluster: Group) -> None:
     spec = Spec(folder=str(tmp_path), shape=(1, 1, 4, 2), block=(1, 1, 2, 2), wait_for_next=True)
     run = plan(tmp_path, spec)
     results = cluster.execute(lambda numbers: work(run.url, "fake-1", numbers), [range(2)])
     assert [outcome.status for outcome in next(results)] == ["done", "done"]
 
 
-def test_blocks_are_not_handed_out_long_before_they_are_needed(cluster: Cluster) -> None:
+def test_blocks_are_not_handed_out_long_before_they_are_needed(cluster: Group) -> None:
     taken = 0
 
     def endless() -> Iterator[list[int]]:
@@ -137,7 +135,7 @@ def test_blocks_are_not_handed_out_long_before_they_are_needed(cluster: Cluster)
 
 @pytest.mark.parametrize("deadly", [IDS[:1], [IDS[0], IDS[3]]])
 def test_a_block_that_kills_its_worker_does_not_stop_the_others(
-    tmp_path: Path, local: Cluster, deadly: list[str]
+    tmp_path: Path, local: Group, deadly: list[str]
 ) -> None:
     spec = Spec(folder=str(tmp_path), shape=(1, 1, 4, 32), deadly=tuple(deadly))
     run = plan(tmp_path, spec)
@@ -154,9 +152,9 @@ def test_a_driver_killed_half_way_loses_nothing(tmp_path: Path) -> None:
     run = plan(tmp_path, spec)
     ledger = Ledger.of(run, run.steps[0])
     code = (
-        "from bigseg.run.execute import run_steps, serial\n"
+        "from bigseg.run.execute import ALONE, run_steps\n"
         "from bigseg.run.folder import open_run\n"
-        f"run_steps(open_run({run.url!r}), serial, 1)"
+        f"run_steps(open_run({run.url!r}), ALONE)"
     )
     driver = subprocess.Popen([sys.executable, "-c", code])
     while len(ledger.done()) < 2:
@@ -181,7 +179,7 @@ def test_a_cluster_without_workers_is_given_up() -> None:
         list(dask(client, 1, patience=0.1)(lambda numbers: [], [[0]]))
 
 
-def test_nothing_listens_beyond_this_machine(local: Cluster) -> None:
+def test_nothing_listens_beyond_this_machine(local: Group) -> None:
     family = [psutil.Process(), *psutil.Process().children(recursive=True)]
     listening = [c for p in family for c in p.net_connections("inet") if c.status == "LISTEN"]
     assert len(listening) >= 3  # the scheduler and two workers

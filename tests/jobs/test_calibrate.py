@@ -12,7 +12,7 @@ from bigseg.core.evidence import Evidence
 from bigseg.errors import BigsegError, ImageError, NotFound, SpecError
 from bigseg.io.evidence import read_evidence, write_evidence
 from bigseg.jobs.calibrate import calibrate
-from bigseg.run.execute import run_step, serial
+from bigseg.run.execute import ALONE, run_step
 from bigseg.run.ledger import Ledger
 from tests.worlds import Cut, balls, in_plane, plan_world
 
@@ -23,7 +23,7 @@ def merged_run(folder: Path, steps: tuple[str, ...] = ("label", "merge")) -> tup
     run = plan_world(str(folder), truth, Cut((1, 32, 32), (0, 8, 8), ndim=2))
     for name in steps:
         step = run.step(name)
-        run_step(run, step, serial, 1, listen=lambda _: None, tries=1)
+        run_step(run, step, ALONE, listen=lambda _: None, tries=1)
         ledger = Ledger.of(run, step)
         facts = [record["facts"] for record in ledger.records(step.spec.grid)]
         ledger.finish(step.module.finish(step.spec, facts))

@@ -8,7 +8,7 @@ import pytest
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
 from bigseg.plans.slices import Stacking, slice_steps
-from bigseg.run.execute import run_steps, serial
+from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import Run, make_steps, open_run
 from bigseg.stages import publish
 from tests.worlds import Cut, agreement, ball, plan_world, read_labels
@@ -24,7 +24,7 @@ def stacked(folder: Path, truth: np.ndarray, cut: Cut, how: Stacking) -> Run:
     planned = [(s.name, s.stage, s.spec) for s in (*planes, *steps)]
     Run(flat.url, "test", {}, make_steps(planned)).save()
     run = open_run(flat.url)
-    run_steps(run, serial, 1)
+    run_steps(run, ALONE)
     return run
 
 

@@ -21,7 +21,7 @@ from bigseg.run.folder import open_run
 if __name__ == "__main__":
     try:
         with open_cluster("local", 2) as cluster:
-            run_steps(open_run(sys.argv[1]), cluster.execute, cluster.workers)
+            run_steps(open_run(sys.argv[1]), cluster)
     except KeyboardInterrupt:
         sys.exit(130)
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bigseg.errors import NotFound, SpecError
-from bigseg.run.execute import run_steps, serial
+from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
 from bigseg.run.worker import run_block, work
@@ -84,7 +84,7 @@ def test_blocks_run_one_by_one_are_taken_up_by_a_run(run: Run, tmp_path: Path) -
     alone.save()
     for number in range(4):
         run_block(alone.url, "two", str(number))
-    run_steps(alone, serial, 1)
+    run_steps(alone, ALONE)
     assert set(calls(tmp_path / "2").values()) == {1}
     assert calls(tmp_path / "2", "finish") == {"all": 1}
     shutil.rmtree(tmp_path / "2")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bigseg.errors import SpecError
 from bigseg.grid import Grid
 from bigseg.io.tables import read_table
-from bigseg.run.execute import run_step, serial
+from bigseg.run.execute import ALONE, run_step
 from bigseg.run.folder import Run
 from bigseg.stages import label
 from bigseg.stages.graph import nodes_url
@@ -21,7 +21,7 @@ from tests.worlds import Cut, ball, balls, in_plane, plan_world
 def labelled(folder: Path, truth: np.ndarray, cut: Cut) -> tuple[Run, label.Spec]:
     run = plan_world(str(folder), truth, cut)
     step = run.step("label")
-    run_step(run, step, serial, 1, listen=lambda _: None, tries=1)
+    run_step(run, step, ALONE, listen=lambda _: None, tries=1)
     return run, step.spec
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bigseg.core.metrics import variation_of_information
 from bigseg.core.overlap import contingency
-from bigseg.run.execute import run_step, run_steps, serial, threads
+from bigseg.run.execute import ALONE, run_step, run_steps, threads
 from bigseg.run.folder import Run
 from bigseg.run.ledger import Ledger
 from bigseg.run.worker import run_block
@@ -147,7 +147,7 @@ def test_neither_order_nor_threads_nor_a_restart_change_a_voxel(tmp_path: Path) 
     np.testing.assert_array_equal(expected, parallel)
     run = plan_world(str(tmp_path / "c"), truth, cut)
     backwards(run)
-    run_steps(run, serial, 1)
+    run_steps(run, ALONE)
     np.testing.assert_array_equal(expected, read_labels(f"{tmp_path}/c/labels.zarr"))
 
 
@@ -157,7 +157,7 @@ def backwards(run: Run) -> None:
         step = run.step(name)
         for number in reversed(range(len(step.spec.grid))):
             run_block(run.url, name, str(number))
-        run_step(run, step, serial, 1, listen=lambda _: None, tries=1)
+        run_step(run, step, ALONE, listen=lambda _: None, tries=1)
         ledger = Ledger.of(run, step)
         facts = [record["facts"] for record in ledger.records(step.spec.grid)]
         ledger.finish(step.module.finish(step.spec, facts))

@@ -13,7 +13,7 @@ from bigseg.errors import ImageError
 from bigseg.io.volume import Volume
 from bigseg.nets.cellpose_unet import CellposeUNet
 from bigseg.plans.segment import plan_segment
-from bigseg.run.execute import run_steps, serial
+from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.specs.segment import parse
 from bigseg.stages import predict
@@ -39,7 +39,7 @@ def shown(tmp_path: Path) -> Shown:
         steps = make_steps([(step.name, step.stage, step.spec) for step in first])
         run = Run(url, "test", {}, steps)
         run.save()
-        run_steps(run, serial, 1)
+        run_steps(run, ALONE)
         spec = next(step.spec for step in planned if step.name == "predict")
         assert isinstance(spec, predict.Spec)
         whole = predict.read_image(spec, all_of(spec, t))

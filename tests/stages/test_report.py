@@ -16,7 +16,7 @@ from bigseg import files
 from bigseg.errors import NotFound
 from bigseg.io.scratch import scratch
 from bigseg.io.volume import Volume
-from bigseg.run.execute import run_steps, serial
+from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import Run, make_steps, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.specs.segment import SegmentSpec
@@ -53,7 +53,7 @@ def reported(folder: Path, truth: Any, cut: Cut, axes: str, **settings: Any) -> 
     run = with_report(folder, truth, cut, axes, **settings)
     if "channels" not in settings:
         brighten(f"{folder}/image.zarr", truth)
-    run_steps(run, serial, 1)
+    run_steps(run, ALONE)
     return page_of(run.url)
 
 
@@ -228,11 +228,11 @@ def test_faces_and_the_pairs_that_are_least_sure_are_shown(tmp_path: Path, ndim:
     cut = Cut((16, 16, 24), (8, 8, 8)) if ndim == 3 else Cut((1, 32, 32), (0, 12, 12), ndim=2)
     run = with_report(tmp_path, truth, cut, "zyx" if ndim == 3 else "yx")
     brighten(f"{tmp_path}/image.zarr", truth)
-    run_steps(run, serial, 1)
+    run_steps(run, ALONE)
     assert "Seams in numbers" not in page_of(run.url), "the run does not look at them"
     seen = with_seams(run)
     undo(run.url)
-    run_steps(seen, serial, 1)
+    run_steps(seen, ALONE)
     page = page_of(run.url)
     assert "Blocks touch over" in page
     assert f"faces ({4 + 4 + 4 if ndim == 3 else 4})" in page

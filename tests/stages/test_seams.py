@@ -9,7 +9,7 @@ import tifffile
 
 from bigseg.io.tables import read_table, write_table
 from bigseg.jobs import tiles as merging
-from bigseg.run.execute import run_steps, serial
+from bigseg.run.execute import ALONE, run_steps
 from bigseg.stages import components, doubtful, label, merge, seams
 from bigseg.stages.graph import edges_url, ids_url, write_nodes_array
 from bigseg.stages.opinions import read_opinion, write_opinion
@@ -21,7 +21,7 @@ FLAT = Cut((1, 32, 32), (0, 20, 20), ndim=2)
 
 def segmented(folder: Path, truth: np.ndarray, cut: Cut) -> seams.Spec:
     run = plan_world(str(folder), truth, cut)
-    run_steps(run, serial, 1)
+    run_steps(run, ALONE)
     joined, labelled = run.step("components").spec, run.step("label").spec
     assert isinstance(joined, components.Spec)
     assert isinstance(labelled, label.Spec)

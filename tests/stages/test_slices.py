@@ -15,7 +15,7 @@ from bigseg.errors import SpecError
 from bigseg.grid import Index
 from bigseg.io.tables import read_table, write_table
 from bigseg.plans.slices import Stacking, slice_steps
-from bigseg.run.execute import run_steps, serial
+from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.stages import (
     graph,
@@ -84,7 +84,7 @@ def plan_slices(folder: str, flat: np.ndarray, block: Index, how: Stacking) -> R
 
 def stack_up(folder: str, flat: np.ndarray, block: Index = (64, 64, 64), **how: float) -> dict:
     """Labels of the volume that planes (t, z, y, x) make, and their table."""
-    run_steps(plan_slices(folder, flat, block, Stacking(**how)), serial, 1)
+    run_steps(plan_slices(folder, flat, block, Stacking(**how)), ALONE)
     target = f"{folder}/labels.zarr"
     return {"labels": read_labels(target), "table": read_table(publish.table_url(target))}
 

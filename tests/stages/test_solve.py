@@ -10,7 +10,7 @@ import pytest
 
 from bigseg import files
 from bigseg.io.tables import read_table, write_table
-from bigseg.run.execute import run_steps, serial
+from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
 from bigseg.stages import components, solve
@@ -52,7 +52,7 @@ def planned(url: str, packs: int) -> Run:
 
 
 def solved(run: Run) -> Facts:
-    run_steps(run, serial, 1)
+    run_steps(run, ALONE)
     return Ledger.of(run, run.step("solve")).finished() or {}
 
 

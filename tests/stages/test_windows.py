@@ -11,7 +11,7 @@ from bigseg.core.local_range import range_at, rescale_locally, smooth_ranges, wi
 from bigseg.errors import ImageError
 from bigseg.io.volume import Volume
 from bigseg.plans.segment import Step, plan_segment
-from bigseg.run.execute import run_steps, serial
+from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.specs.segment import parse
 from bigseg.stages import predict, windows
@@ -42,7 +42,7 @@ def started(image: Volume, run: str, **settings: Any) -> predict.Spec:
     first = make_steps([(s.name, s.stage, s.spec) for s in planned[:place]])
     made = Run(run, "0", {}, first)
     made.save()
-    run_steps(made, serial, 1)
+    run_steps(made, ALONE)
     spec = planned[place].spec
     assert isinstance(spec, predict.Spec)
     return spec
