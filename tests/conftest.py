@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests.slurm import missing, slurm
+
 
 @pytest.fixture(scope="session")
 def new_bucket() -> Iterator[Callable[[str], str]]:
@@ -33,3 +35,12 @@ def new_bucket() -> Iterator[Callable[[str], str]]:
         patch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
         yield make
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def slurm_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A real SLURM on this machine: the environment in which `sbatch` and the others find it."""
+    if reason := missing():
+        pytest.skip(reason)
+    with slurm(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
