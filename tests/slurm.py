@@ -1,7 +1,7 @@
 """A real SLURM of one node on this machine: Debian's packages, their daemons on 127.0.0.1, root.
 
 One serves all test processes of a machine and stays up between them: a second controller would
-fight with the first for the port. `make slurm-stop` ends what this started.
+fight with the first for the port.
 """
 
 from __future__ import annotations
