@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.slurm import missing, slurm
+from tests.slurm import why_not
 
 
 @pytest.fixture(scope="session")
@@ -38,9 +39,8 @@ def new_bucket() -> Iterator[Callable[[str], str]]:
 
 
 @pytest.fixture(scope="session")
-def slurm_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+def slurm_environment() -> dict[str, str]:
     """A real SLURM on this machine: the environment in which `sbatch` and the others find it."""
-    if reason := missing():
+    if reason := why_not():
         pytest.skip(reason)
-    with slurm(tmp_path_factory.mktemp("slurm")) as environment:
-        yield environment
+    return dict(os.environ)
