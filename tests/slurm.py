@@ -1,37 +1,40 @@
-"""A real SLURM of one node on this machine: Debian's packages, their daemons on 127.0.0.1, root.
+"""A real SLURM of one node, of the tests' own: its daemons on 127.0.0.1, its files in one folder.
 
-One serves all test processes of a machine and stays up between them: a second controller would
-fight with the first for the port.
+It has its own ports, key and munged, so it neither needs nor disturbs a SLURM of this machine.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "munged")
-STATE = Path("/var/spool/slurm-of-tests")
 CONFIGURATION = """\
 ClusterName=tests
 SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={controller_port}
+SlurmdPort={node_port}
 AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+CredType=cred/munge
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
 SlurmUser=root
 SlurmdUser=root
-StateSaveLocation={state}/controller
-SlurmdSpoolDir={state}/node
-SlurmctldPidFile=/run/slurmctld.pid
-SlurmdPidFile=/run/slurmd.pid
-SlurmctldLogFile=/var/log/slurmctld.log
-SlurmdLogFile=/var/log/slurmd.log
+StateSaveLocation={folder}/controller
+SlurmdSpoolDir={folder}/node
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.log
 ReturnToService=2
 MpiDefault=none
 SchedulerParameters=batch_sched_delay=0,sched_interval=1
@@ -41,74 +44,92 @@ PartitionName=all Nodes={host} Default=YES MaxTime=INFINITE State=UP
 """
 
 
-def why_not() -> str:
-    """Start SLURM unless it runs; empty if it does, else the reason why it cannot."""
-    if is_up():
-        return ""
-    missing = [program for program in PROGRAMS if shutil.which(program) is None]
-    if missing:
-        return f"{', '.join(missing)} is not installed (apt-get install slurm-wlm munge)"
-    if os.geteuid() != 0:
-        return "the daemons of SLURM need root"
-    try:
-        with Path("/tmp/slurm-of-tests.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may want it at once
-            return "" if is_up() else _start()
-    except (OSError, subprocess.SubprocessError) as error:
-        return f"SLURM cannot be started ({error})"
+def missing() -> str:
+    """Why no SLURM can be started here; empty if one can."""
+    absent = [program for program in PROGRAMS if shutil.which(program) is None]
+    if absent:
+        return f"{', '.join(absent)} is not installed (apt-get install slurmctld slurmd slurm-client munge)"
+    return "" if os.geteuid() == 0 else "the daemons of SLURM need root"
 
 
-def is_up() -> bool:
-    """Whether a node takes jobs."""
-    if shutil.which("sinfo") is None:
-        return False
-    try:
-        found = subprocess.run(
-            ["sinfo", "--noheader", "--format=%t"], capture_output=True, text=True, timeout=10
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return any(state in found.stdout for state in ("idle", "mix", "alloc"))
-
-
-def _start() -> str:
+@contextmanager
+def slurm(folder: Path) -> Iterator[dict[str, str]]:
+    """Start SLURM in an empty folder; the environment in which its commands find it."""
     host = socket.gethostname().partition(".")[0]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20 - 1024
-    hosts = Path("/etc/hosts")
-    if host not in hosts.read_text().split():
-        with hosts.open("a") as file:
-            file.write(f"127.0.0.1 {host}\n")
-    for folder in (STATE / "controller", STATE / "node", Path("/etc/slurm")):
-        folder.mkdir(parents=True, exist_ok=True)
-    Path("/etc/slurm/slurm.conf").write_text(
-        CONFIGURATION.format(host=host, state=STATE, cpus=os.cpu_count(), memory=max(memory, 512))
+    pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    ports = _free_ports(2)
+    for part in ("controller", "node"):
+        (folder / part).mkdir()
+    (folder / "slurm.conf").write_text(
+        CONFIGURATION.format(
+            host=host,
+            folder=folder,
+            controller_port=ports[0],
+            node_port=ports[1],
+            cpus=os.cpu_count(),
+            memory=max(pages // 2**20 - 1024, 512),
+        )
     )
-    _start_munge()
-    for daemon in ("slurmctld", "slurmd"):
-        subprocess.run([daemon], check=True, timeout=60, capture_output=True)
-    for _ in range(60):
-        if is_up():
-            return ""
-        time.sleep(0.5)
-    return "SLURM did not come up; see /var/log/slurmctld.log and /var/log/slurmd.log"
+    environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
+    daemons: list[subprocess.Popen[bytes]] = []
+    try:
+        daemons.append(_munged(folder))
+        for command in (["slurmctld", "-D"], ["slurmd", "-D", "-N", host]):
+            with (folder / f"{command[0]}.out").open("wb") as out:
+                daemons.append(subprocess.Popen(command, env=environment, stdout=out, stderr=out))
+        _wait_until_idle(folder, environment)
+        yield environment
+    finally:
+        with suppress(subprocess.SubprocessError, FileNotFoundError):
+            subprocess.run(["scancel", "--me"], env=environment, timeout=20, capture_output=True)
+        for daemon in reversed(daemons):
+            daemon.terminate()
+            try:
+                daemon.wait(20)
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+                daemon.wait()
 
 
-def _start_munge() -> None:
-    """Start the daemon that vouches for users, with a key of this machine's own."""
-    if subprocess.run(["munge", "-n"], capture_output=True).returncode == 0:
-        return
-    key = Path("/etc/munge/munge.key")
-    folders = [Path(p) for p in ("/etc/munge", "/run/munge", "/var/log/munge", "/var/lib/munge")]
-    for folder in folders:
-        folder.mkdir(parents=True, exist_ok=True)
-    if not key.exists() or not key.stat().st_size:
-        key.write_bytes(os.urandom(1024))
-    subprocess.run(["chown", "-R", "munge:munge", *map(str, folders)], check=True)
+def _munged(folder: Path) -> subprocess.Popen[bytes]:
+    """Start the daemon that vouches for users, with a key of its own."""
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(1024))
     key.chmod(0o400)
-    Path("/run/munge").chmod(0o755)
-    subprocess.run(
-        ["runuser", "-u", "munge", "--", shutil.which("munged") or "munged", "--force"],
-        check=True,
-        timeout=60,
-        capture_output=True,
+    files = {"key-file": key} | {
+        f"{name}-file": folder / f"munge.{name}" for name in ("pid", "log", "seed")
+    }
+    options = [f"--{name}={path}" for name, path in files.items()]
+    return subprocess.Popen(
+        ["munged", "--foreground", "--force", f"--socket={folder}/munge.socket", *options],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
+
+
+def _wait_until_idle(folder: Path, environment: dict[str, str]) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            found = subprocess.run(
+                ["sinfo", "--noheader", "--format=%t"],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=10,
+            )
+            if "idle" in found.stdout:
+                return
+        time.sleep(0.3)
+    logs = "\n".join(path.read_text()[-1500:] for path in sorted(folder.glob("slurm*.log")))
+    raise RuntimeError(f"SLURM did not come up:\n{logs}")
+
+
+def _free_ports(many: int) -> list[int]:
+    held = [socket.socket() for _ in range(many)]
+    for each in held:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
