@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.slurm import why_not
+from tests.slurm import missing, slurm
 
 
 @pytest.fixture(scope="session")
@@ -39,8 +38,9 @@ def new_bucket() -> Iterator[Callable[[str], str]]:
 
 
 @pytest.fixture(scope="session")
-def slurm_environment() -> dict[str, str]:
-    """A real SLURM on this machine: the environment in which `sbatch` and the others find it."""
-    if reason := why_not():
+def slurm_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The one SLURM of all tests, real and on this machine: the environment in which `sbatch` and the others find it."""
+    if reason := missing():
         pytest.skip(reason)
-    return dict(os.environ)
+    with slurm(tmp_path_factory.mktemp("slurm")) as environment:
+        yield environment
