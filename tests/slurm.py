@@ -48,7 +48,8 @@ def missing() -> str:
     """Why no SLURM can be started here; empty if one can."""
     absent = [program for program in PROGRAMS if shutil.which(program) is None]
     if absent:
-        return f"{', '.join(absent)} is not installed (apt-get install slurmctld slurmd slurm-client munge)"
+        install = "apt-get install slurmctld slurmd slurm-client munge"
+        return f"{', '.join(absent)} is not installed ({install})"
     return "" if os.geteuid() == 0 else "the daemons of SLURM need root"
 
 
