@@ -11,13 +11,14 @@ from pydantic import BaseModel
 
 from bigseg import files
 from bigseg.errors import OutputExists, SpecError
-from bigseg.events import Listener
-from bigseg.jobs.claim import Claim, Way, check_run_folder, is_finished
+from bigseg.events import Event, Listener
+from bigseg.jobs.claim import Claim, Way, check_run_folder, check_still_free, is_finished
 from bigseg.plans.steps import Step
 from bigseg.run.cluster import open_cluster, workers_here
 from bigseg.run.execute import run_steps
 from bigseg.run.folder import Run, is_run, make_steps, open_run
 from bigseg.run.folder import Step as RunStep
+from bigseg.run.lease import Lease, drive
 from bigseg.run.ledger import Ledger
 from bigseg.version import VERSION
 
@@ -58,6 +59,45 @@ class DryRun:
         return "\n".join(lines)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to be computed, by whomever."""
+
+    run: str
+    result: str
+    """URL of what it makes."""
+    steps: tuple[tuple[str, int], ...]
+    """Name and number of blocks."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"steps": [{"step": n, "blocks": b} for n, b in self.steps]}
+
+    def text(self) -> str:
+        """Say it to a person."""
+        widest = max(self.steps, key=lambda step: step[1])
+        return (
+            f"{self.run} is ready: {len(self.steps)} steps, up to {widest[1]} blocks "
+            f"({widest[0]}). Nothing is computed yet.\n"
+            f"bigseg jobs {self.run} --scheduler slurm --write jobs   writes jobs of a batch system\n"
+            f"bigseg run {self.run}   computes it here"
+        )
+
+
+def prepare(claimed: Claim, *, first: Callable[[], None] = lambda: None) -> Prepared:
+    """Write the folder of a run, and compute nothing.
+
+    Parameters
+    ----------
+    first
+        See `carry_out`.
+    """
+    run = claimed.run
+    claimed.take()
+    first()
+    return Prepared(run.url, claimed.target, tuple((s.name, len(s.spec.grid)) for s in run.steps))
+
+
 def plan_run(url: str, settings: BaseModel, planned: Sequence[Step]) -> Run:
     """Make a run of planned steps, once each has agreed to its specification."""
     steps = make_steps([(step.name, step.stage, step.spec) for step in planned])
@@ -69,7 +109,7 @@ def plan_run(url: str, settings: BaseModel, planned: Sequence[Step]) -> Run:
 def check_unfinished(run: Run) -> None:
     """Ask the steps that are left whether what they need is still there."""
     for step in run.steps:
-        if not Ledger.of(run, step).tally().finished:
+        if not Ledger.of(run, step).is_finished():
             step.module.check(step.spec)
 
 
@@ -181,16 +221,30 @@ def carry_out(
     # What has to be started may be refused, too, so nothing is written before.
     where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
     try:
-        with open_cluster(where, workers, widest(run.steps)) as opened:
+        with (
+            open_cluster(where, workers, widest(run.steps)) as opened,
+            drive(run.url) as lease,
+        ):
+            check_still_free(claimed)
             claimed.take()
             first()
-            run_steps(run, opened, listen=listener)
+            run_steps(run, opened, listen=_unless_lost(lease, listener))
     except KeyboardInterrupt:
         remedy = f"'bigseg run {run.url}' continues." if is_run(run.url) else "Nothing is written."
         raise Interrupted(f"Interrupted. {remedy}") from None
     if not keep_scratch:
         files.remove(files.join(run.url, "scratch"))
     return round(time.monotonic() - started, 2)
+
+
+def _unless_lost(lease: Lease, listener: Listener) -> Listener:
+    """Stop at the next event once another driver has taken over."""
+
+    def listen(event: Event) -> None:
+        lease.check()
+        listener(event)
+
+    return listen
 
 
 def published(run: Run) -> int:

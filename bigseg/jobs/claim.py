@@ -15,6 +15,7 @@ from bigseg.errors import NotFound, OutputExists, SpecError
 from bigseg.io.labels import unregister_labels
 from bigseg.io.store import read_node
 from bigseg.plans.steps import Step as PlannedStep
+from bigseg.run import lease
 from bigseg.run.folder import Run, is_run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import free_disk
@@ -116,7 +117,7 @@ def _is_same(former: Run, run: Run) -> bool:
 
 def is_finished(run: Run) -> bool:
     """Whether nothing is left to do."""
-    return Ledger.of(run, run.steps[-1]).tally().finished
+    return Ledger.of(run, run.steps[-1]).is_finished()
 
 
 def _refusal(former: Run, run: Run, target: str) -> OutputExists | SpecError:
@@ -147,11 +148,20 @@ def check_run_folder(url: str, image: str, target: str, way: Way) -> None:
                 f"The run folder {url} and {place} must not lie in each other; "
                 "choose another with --run."
             )
-    names = files.names(url) if way is Way.NEW else []
+    names = [name for name in files.names(url) if name != lease.NAME] if way is Way.NEW else []
     if names:
         raise OutputExists(
             f"The run folder {url} is not empty (it holds '{names[0]}') and not a run; "
             "choose another with --run."
+        )
+
+
+def check_still_free(claim: Claim) -> None:
+    """Refuse if another driver has begun, and perhaps ended, a run since the claim was made."""
+    if claim.way is Way.NEW and is_run(claim.run.url):
+        raise OutputExists(
+            f"Another process has begun a run in {claim.run.url} at this moment; see 'bigseg "
+            f"status {claim.run.url}'."
         )
 
 
@@ -247,8 +257,8 @@ def has_predictions(run: Run) -> bool:
     """Whether there is what the records of `predict` speak of."""
     if all(step.name != "predict" for step in run.steps):  # a function makes labels itself
         return True
-    done = Ledger.of(run, run.step("predict")).done()
-    return not done or read_node(predict.predictions_url(run.url)) is not None
+    started = Ledger.of(run, run.step("predict")).has_records()
+    return not started or read_node(predict.predictions_url(run.url)) is not None
 
 
 def check_predictions(run: Run) -> None:

@@ -166,7 +166,7 @@ def _do(
             keep_scratch=spec.keep_scratch,
         )
     except ImageError:
-        if not Ledger.of(run, run.step("supervoxels")).tally().done:
+        if not Ledger.of(run, run.step("supervoxels")).has_records():
             remove_run(run.url)
         raise
     made = Ledger.of(run, run.step("supervoxels")).finished() or {}

@@ -181,7 +181,7 @@ def _do(claimed: Claim, cluster: str | None, workers: int | None, listener: List
     try:
         seconds = carry_out(claimed, cluster=cluster, workers=workers, listener=listener)
     except ImageError:
-        if not Ledger.of(run, run.step("restore")).tally().done:
+        if not Ledger.of(run, run.step("restore")).has_records():
             remove_run(run.url)
         raise
     return Restored(claimed.target, Volume.open(claimed.target).shape, run.url, seconds)

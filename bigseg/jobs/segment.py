@@ -126,13 +126,24 @@ def execute(
     listener: Listener = ignore,
 ) -> Result:
     """Do what a specification says; see `segment`."""
-    spec, url = _absolute(spec, run)
-    spec = _measured(spec)
-    planned = plan_segment(spec, url)
-    made = plan_run(url, spec, planned)
+    spec, planned, made = _planned(spec, run)
     check_memory(worker_bytes(planned), workers_for(made, cluster, workers), memory(), REMEDY)
     claimed = claim(made, spec, planned, overwrite)
     return _do(claimed, spec, cluster, workers, listener)
+
+
+def prepare(spec: SegmentSpec, *, run: str | None = None, overwrite: bool = False) -> Prepared:
+    """Check everything and write the run folder; job arrays, or `resume`, do the rest."""
+    spec, planned, made = _planned(spec, run)
+    return begin.prepare(claim(made, spec, planned, overwrite))
+
+
+def _planned(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, list[Step], Run]:
+    """Plan a run of a specification, whose places are made absolute and its guesses numbers."""
+    spec, url = _absolute(spec, run)
+    spec = _measured(spec)
+    planned = plan_segment(spec, url)
+    return spec, planned, plan_run(url, spec, planned)
 
 
 def resume(
@@ -204,6 +215,8 @@ def _absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:
     if spec.output is not None:
         places["output"] = files.absolute(spec.output)
     places["model"] = ",".join(_absolute_model(model) for model in spec.models)
+    if spec.mask is not None:
+        places["mask"] = files.absolute(spec.mask)
     if spec.evidence is not None:
         places["evidence"] = files.absolute(spec.evidence)
     if spec.restore is not None:
@@ -246,6 +259,6 @@ def _do(
 def _withdraw(run: Run) -> None:
     """Leave no trace of a run whose image turned out to be impossible to segment."""
     first = next(step for step in run.steps if step.name in ("predict", "label"))
-    tally = Ledger.of(run, first).tally()
-    if not tally.done and not tally.failed:
+    ledger = Ledger.of(run, first)
+    if not ledger.has_records() and not ledger.failed(1):
         remove_run(run.url)

@@ -13,7 +13,8 @@ from distributed import Client
 from distributed.scheduler import KilledWorker, NoValidWorkerError, NoWorkerError
 
 from bigseg.errors import BigsegError
-from bigseg.run.execute import Batch, Executor, Results
+from bigseg.run.batches import Batch
+from bigseg.run.execute import Executor, Results
 from bigseg.run.worker import Outcome, Work, sentence
 
 Task = Any

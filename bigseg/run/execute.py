@@ -12,14 +12,16 @@ from functools import partial
 from itertools import chain, islice
 from typing import Protocol
 
+import numpy as np
+
 from bigseg.errors import BigsegError, BlocksFailed
 from bigseg.events import BlockDone, BlockFailed, Listener, StageEnded, StageStarted, ignore
+from bigseg.run.batches import Batch, Batches, ordered
 from bigseg.run.folder import Run, Step
 from bigseg.run.ledger import Ledger
-from bigseg.run.worker import Outcome, Work, prepare_step, work
+from bigseg.run.records import StepFacts
+from bigseg.run.worker import Outcome, Work, prepare_step, run_blocks
 
-Batch = Sequence[int]
-"""Numbers of blocks that one task computes, one after the other."""
 Results = Generator[list[Outcome], None, None]
 Executor = Callable[[Work, Iterable[Batch]], Results]
 """Applies work to batches. Closed early, it drops the tasks that have not begun."""
@@ -34,6 +36,8 @@ class Group:
     """Blocks computed at once."""
     cores: int | None = None
     """Cores that the workers share, so that few blocks use them all; None: leave them alone."""
+    about: str = ""
+    """Says to a person what they are."""
 
     def of(self, step: Step) -> Group:
         return self
@@ -48,13 +52,15 @@ class Groups(Protocol):
         """The group that computes a step; it is started if it has not been."""
 
     def release(self, left: Sequence[Step]) -> None:
-        """End the groups that none of the steps which are left needs."""
+        """End what the steps that are left do not need next."""
 
 
-LONGEST_BATCH = 8
-"""Blocks per task: enough to read ahead, few enough to lose little with a worker."""
-GIVE_UP_AFTER = 20
+GIVE_UP_FIRST = 20
 """Blocks that fail with one and the same error, before any succeeds, until a step is stopped."""
+GIVE_UP_LATER = 100
+"""Blocks that fail so one after the other later on, until a step is stopped."""
+TASK_LIMIT = 30.0
+"""Seconds after which a task begins no other block, however many it was given."""
 
 
 def serial(work: Work, batches: Iterable[Batch]) -> Results:
@@ -118,14 +124,21 @@ def run_steps(
     for number, step in enumerate(run.steps, 1):
         ledger = Ledger.of(run, step)
         started = time.monotonic()
-        if ledger.finished() is not None:
+        if ledger.is_finished():
             listen(StageEnded(step.name, 0.0, skipped=True))
             continue
         run_step(run, step, groups.of(step), listen=listen, tries=tries)
         groups.release(run.steps[number:])
-        facts = [record["facts"] for record in ledger.records(step.spec.grid)]
-        ledger.finish(step.module.finish(step.spec, facts))
+        finish_step(run, step)
         listen(StageEnded(step.name, time.monotonic() - started))
+
+
+def finish_step(run: Run, step: Step) -> None:
+    """Close a step of which all blocks are done: put its records together and reduce over them."""
+    ledger = Ledger.of(run, step)
+    ledger.compact()
+    facts = StepFacts(ledger, len(step.spec.grid))
+    ledger.finish(step.module.finish(step.spec, facts))
 
 
 def run_step(
@@ -137,49 +150,56 @@ def run_step(
     tries: int,
 ) -> None:
     """Compute all blocks of a step that are not done."""
+    ledger, blocks = Ledger.of(run, step), len(step.spec.grid)
+    tally = ledger.tally(blocks)
+    listen(StageStarted(step.name, blocks, tally.count))
+    if tally.count == blocks:
+        return
     prepare_step(run, step)
-    grid = step.spec.grid
-    done = Ledger.of(run, step).done()
-    pending = [n for n, block in enumerate(grid) if block.id not in done]
-    listen(StageStarted(step.name, len(grid), len(grid) - len(pending)))
-    pending = spread(pending)
-    failed: dict[str, str] = {}
+    pending = ordered(tally.left, tally.failed, GIVE_UP_FIRST)
+    failed: list[Outcome] = []
     for attempt in range(tries):
+        queue = Batches(pending, group.workers)
         share = group.cores and max(group.cores // max(min(group.workers, len(pending)), 1), 1)
-        task = partial(work, run.url, step.name, cores=share)
-        with closing(group.execute(task, batches(pending, group.workers))) as results:
-            outcomes = _named(run, step, results)
-            if attempt == 0 and not done:
-                outcomes = _unless_hopeless(step, outcomes)
-            failures = sorted(_told(step, outcomes, listen), key=lambda outcome: outcome.number)
-        failed = {outcome.block: outcome.error for outcome in failures}
-        pending = [outcome.number for outcome in failures]
-        if not pending:
+        task = partial(
+            run_blocks,
+            run.url,
+            step.name,
+            fingerprint=step.fingerprint,
+            cores=share,
+            limit=TASK_LIMIT,
+        )
+        with closing(group.execute(task, queue)) as results:
+            outcomes = _named(step, ledger, _taken_back(queue, chain.from_iterable(results)))
+            if attempt == 0:
+                known = frozenset(tally.failed.tolist())
+                outcomes = _unless_hopeless(step, outcomes, known, some_done=tally.count > 0)
+            failed = sorted(_told(step, outcomes, listen), key=lambda outcome: outcome.number)
+        pending = np.array([outcome.number for outcome in failed], np.int64)
+        if not failed:
             return
-    raise BlocksFailed(step.name, failed, run.url)
+    raise BlocksFailed(step.name, {o.block: o.error for o in failed}, run.url)
 
 
-def spread(numbers: list[int], first: int = GIVE_UP_AFTER) -> list[int]:
-    """Put some blocks from all over the image first: what is wrong with all shows at once."""
-    step = -(-len(numbers) // first)
-    return [*numbers[::step], *(n for i, n in enumerate(numbers) if i % step)] if step else []
+def _taken_back(queue: Batches, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    """Outcomes of blocks that were tried; those that a task had no time for are queued again."""
+    for outcome in outcomes:
+        if outcome.status == "left":
+            queue.put_back(outcome.number)
+            continue
+        if outcome.status == "done":
+            queue.took(outcome.seconds)
+        yield outcome
 
 
-def batches(numbers: Sequence[int], workers: int) -> Iterator[Batch]:
-    """Share blocks out, so that every worker gets several batches and can read ahead."""
-    length = min(max(len(numbers) // (4 * workers), 1), LONGEST_BATCH)
-    return (numbers[first : first + length] for first in range(0, len(numbers), length))
-
-
-def _named(run: Run, step: Step, results: Iterator[list[Outcome]]) -> Iterator[Outcome]:
-    """Outcomes one by one; blocks that nobody lived to record as failed are recorded here."""
-    for outcome in chain.from_iterable(results):
+def _named(step: Step, ledger: Ledger, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+    """Record blocks as failed here that nobody lived to record."""
+    for outcome in outcomes:
         if outcome.block:
             yield outcome
             continue
-        block = step.spec.grid[outcome.number].id
-        Ledger.of(run, step).fail(block, outcome.error, "")
-        yield replace(outcome, block=block)
+        ledger.fail(outcome.number, outcome.error, "")
+        yield replace(outcome, block=step.spec.grid[outcome.number].id)
 
 
 def _told(step: Step, outcomes: Iterator[Outcome], listen: Listener) -> Iterator[Outcome]:
@@ -192,21 +212,28 @@ def _told(step: Step, outcomes: Iterator[Outcome], listen: Listener) -> Iterator
             listen(BlockDone(step.name, outcome.block, outcome.seconds))
 
 
-def _unless_hopeless(step: Step, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
-    """Stop a step of which no block ever succeeds, all for one reason.
+def _unless_hopeless(
+    step: Step, outcomes: Iterator[Outcome], known: frozenset[int], *, some_done: bool
+) -> Iterator[Outcome]:
+    """Stop a step when block after block fails for one and the same reason.
 
-    Once a block has succeeded the others get their chance: a damaged region of the image, where
-    many neighbours fail alike, must not keep the rest from being done.
+    Before any block has succeeded a few are enough. Later it takes many, as a damaged region of the
+    image, where neighbours fail alike, must not keep the rest from being done. Blocks `known` to
+    fail come last and do not count, so that whoever continues the run gets past such a region.
     """
-    errors: set[str] = set()
-    for failed, outcome in enumerate(outcomes, 1):
+    alike, last = 0, ""
+    for outcome in outcomes:
         yield outcome
         if outcome.status != "failed":
-            break
-        errors.add(re.sub(r"\d+", "0", outcome.error))  # positions and sizes differ by block
-        if len(errors) == 1 and failed >= GIVE_UP_AFTER:
+            alike, some_done = 0, True
+            continue
+        if outcome.number in known:
+            continue
+        error = re.sub(r"\d+", "0", outcome.error)  # positions and sizes differ by block
+        alike, last = (alike + 1 if error == last else 1), error
+        if alike >= (GIVE_UP_LATER if some_done else GIVE_UP_FIRST):
+            which = f"{alike} blocks in a row" if some_done else f"the first {alike} blocks all"
             raise BigsegError(
-                f"Step '{step.name}' is stopped: the first {failed} blocks all failed with the "
-                f"same error: {outcome.error} Mend the cause, then continue the run."
+                f"Step '{step.name}' is stopped: {which} failed with the same error: "
+                f"{outcome.error} Mend the cause, then continue the run."
             )
-    yield from outcomes

@@ -1,40 +1,60 @@
 """Remember which blocks of a step are done, so that a run can be resumed on any backend.
 
-A record is one small object, put at once and after the block's data. Records lie in a folder named
-by the step's fingerprint: other settings simply look elsewhere, and one listing tells what is done.
+Records of blocks are put after the blocks' data, those of quick blocks together in one small
+object; its name holds their numbers, so that one listing tells what is done. They lie in a folder
+named by the step's fingerprint: other settings simply look elsewhere. When a step ends, its records
+are put together into few objects. Only whole objects are ever put and removed, so a ledger works on
+a disk and in any bucket, and whoever is killed leaves it as true as it was.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Set
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bigseg import files
 from bigseg.errors import BigsegError, NotFound, SpecError
-from bigseg.grid import Grid
+from bigseg.run import names
 from bigseg.run.folder import Run, Step
+from bigseg.run.names import FINISHED, Name
 from bigseg.types import Facts
 
-FINISHED = "finished.json"
-FAILED = ".failed.json"
 READERS = 16
-"""Records read at the same time; they are small and far away."""
+"""Objects read at the same time; they are small and far away."""
+LOOKS = 5
+"""Listings until a record counts as missing; another process may be putting records together."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tally:
     """What one listing of a step's records tells."""
 
-    done: frozenset[str]
-    """Ids of the blocks that are done."""
-    failed: frozenset[str]
-    """Ids of the blocks that failed when they were last tried."""
+    done: NDArray[np.bool_]
+    """(blocks,) whether each block is done, or left out."""
+    failed: NDArray[np.int64]
+    """Numbers of blocks that failed when they were last tried, rising."""
+    skipped: NDArray[np.int64]
+    """Numbers of blocks that were left out, rising; they count as done."""
     finished: bool
     """Whether the whole step is done."""
+
+    @property
+    def count(self) -> int:
+        """Blocks that are done."""
+        return int(np.count_nonzero(self.done))
+
+    @property
+    def left(self) -> NDArray[np.int64]:
+        """Numbers of the blocks that are not done, rising."""
+        return np.flatnonzero(~self.done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,56 +68,86 @@ class Ledger:
         """Ledger of a step of a run."""
         return cls(files.join(run.url, "ledger", step.name, step.fingerprint[:12]))
 
-    def tally(self) -> Tally:
-        """Which blocks are done and which failed."""
-        names = {name for name in files.names(self.url) if name.endswith(".json")}
-        failures = {name for name in names if name.endswith(FAILED)}
-        records = names - failures - {FINISHED}
-        done = frozenset(name.removesuffix(".json") for name in records)
-        failed = frozenset(name.removesuffix(FAILED) for name in failures) - done
-        return Tally(done, failed, FINISHED in names)
+    def tally(self, blocks: int) -> Tally:
+        """Which of so many blocks are done, which failed, and which were left out: one listing."""
+        done = np.zeros(blocks, bool)
+        others: dict[str, list[int]] = {"failed.json": [], "skipped.json": []}
+        paths = files.tree(self.url)
+        for name in self._parsed(paths):
+            if name.spans[-1][1] >= blocks:
+                raise self._foreign(name.path, f"the step has only {blocks} blocks")
+            if name.kind == "json":
+                for first, last in name.spans:
+                    done[first : last + 1] = True
+            else:
+                others[name.kind].append(name.spans[0][0])
+        failed, skipped = (np.array(sorted(found), np.int64) for found in others.values())
+        return Tally(done, failed[~done[failed]], skipped[done[skipped]], FINISHED in paths)
 
-    def done(self) -> frozenset[str]:
-        """Ids of the blocks that are done."""
-        return self.tally().done
+    def done_among(self, numbers: Iterable[int]) -> set[int]:
+        """Which of some blocks are done; asks for nothing but these and those near them."""
+        wanted = set(numbers)
+        found: set[int] = set()
+        for folder in {names.group(number) for number in wanted}:
+            paths = [f"{folder}/{name}" for name in files.names(files.join(self.url, folder))]
+            for name in self._parsed(paths):
+                if name.kind == "json":
+                    found |= wanted.intersection(name.numbers())
+        return found
 
-    def is_done(self, block: str) -> bool:
+    def is_done(self, number: int) -> bool:
         """Whether one block is done."""
-        return files.exists(files.join(self.url, f"{block}.json"))
+        return bool(self.done_among([number]))
 
-    def failed(self) -> dict[str, Facts]:
-        """Error and traceback of the blocks that failed when they were last tried."""
-        ids = sorted(self.tally().failed)
-        return dict(zip(ids, self._read_all([id + FAILED for id in ids]), strict=True))
+    def has_records(self) -> bool:
+        """Whether any block is done."""
+        return bool(self.listing())
 
-    def sample(self, done: Set[str], most: int) -> list[Facts]:
-        """Records of at most `most` of the blocks that are done, spread evenly over them."""
-        ids = sorted(done)
-        step = max(-(-len(ids) // most), 1)
-        return self._read_all([f"{id}.json" for id in ids[::step]])
+    def is_finished(self) -> bool:
+        """Whether the whole step is done."""
+        return files.exists(files.join(self.url, FINISHED))
 
-    def record(self, block: str, facts: Facts) -> None:
+    def failed(self, most: int | None = None) -> dict[int, Facts]:
+        """Error, traceback and attempts of blocks that failed at least once, by their numbers."""
+        return self._about("failed.json", most)
+
+    def skipped(self) -> dict[int, Facts]:
+        """Error of the blocks that were left out, by their numbers."""
+        return self._about("skipped.json", None)
+
+    def _about(self, kind: str, most: int | None) -> dict[int, Facts]:
+        found = [name for name in self._parsed(files.tree(self.url)) if name.kind == kind]
+        found = sorted(found, key=lambda name: name.spans)[:most]
+        contents = self._each(found, lambda name: self._read(name.path))
+        return {n.spans[0][0]: facts for n, facts in zip(found, contents, strict=True)}
+
+    def record(self, number: int, facts: Facts) -> None:
         """Say that a block is done; its data must be stored already."""
-        self._write(f"{block}.json", facts)
+        self.put({number: line(number, facts)})
 
-    def fail(self, block: str, error: str, traceback: str) -> None:
+    def put(self, lines: dict[int, str]) -> None:
+        """Store records of blocks, made by `line`, in as few objects as there can be."""
+        for name in names.of_many(sorted(lines)):
+            text = ",\n".join(lines[number] for number in name.numbers())
+            files.put(files.join(self.url, name.path), f"[{text}]".encode())
+
+    def fail(self, number: int, error: str, traceback: str) -> None:
         """Say why a block failed; a record that it is done wins over it."""
+        path = names.of_one(number, "failed.json")
         try:
-            before = self._read(block + FAILED).get("attempts", 0)
+            before = int(self._read(path).get("attempts", 0))
         except BigsegError:
             before = 0
         content = {"error": error, "traceback": traceback, "attempts": before + 1}
-        self._write(block + FAILED, content)
+        self._write(path, content)
 
-    def records(self, grid: Grid) -> list[Facts]:
-        """What each block remembered, in grid order.
+    def skip(self, number: int, error: str) -> None:
+        """Say why a block is left out; it counts only once the block is recorded as done."""
+        self._write(names.of_one(number, "skipped.json"), {"error": error})
 
-        Raises
-        ------
-        NotFound, SpecError
-            If a record is missing or damaged.
-        """
-        return self._read_all([f"{block.id}.json" for block in grid])
+    def unskip(self, number: int) -> None:
+        """Take back what `skip` said, as the block is computed after all."""
+        files.remove(files.join(self.url, names.of_one(number, "skipped.json")))
 
     def finish(self, facts: Facts) -> None:
         """Say that the whole step is done."""
@@ -121,28 +171,126 @@ class Ledger:
                 with suppress(FileNotFoundError):  # another process may be dropping it, too
                     files.remove(files.join(parent, name))
 
-    def _write(self, name: str, content: Facts) -> None:
-        text = json.dumps(content, default=_plain)
-        files.put(files.join(self.url, name), text.encode())
+    def compact(self) -> None:
+        """Put the records of each folder together; others may read and record meanwhile.
 
-    def _read_all(self, names: list[str]) -> list[Facts]:
+        The new object is there before the old ones go, so each block has a record all the time.
+        """
+        for folder, found in self.listing().items():
+            if len(found) > 1:
+                self._compact(folder, found)
+
+    def _compact(self, folder: str, found: list[Name]) -> None:
+        lines = {n: json.dumps(record) for n, record in self.read(folder, found).items()}
+        kept = {name.path for name in names.of_many(sorted(lines))}
+        self.put(lines)
+        old = [files.join(self.url, name.path) for name in found if name.path not in kept]
+        files.remove_all(old)
+
+    def listing(self) -> dict[str, list[Name]]:
+        """Names of the objects with records of done blocks, by their folder."""
+        found: dict[str, list[Name]] = defaultdict(list)
+        for name in self._parsed(files.tree(self.url)):
+            if name.kind == "json":
+                found[name.path.partition("/")[0]].append(name)
+        return {
+            folder: sorted(found[folder], key=lambda name: name.spans)
+            for folder in sorted(found, key=int)
+        }
+
+    def read(self, folder: str, found: Sequence[Name]) -> dict[int, Facts]:
+        """Records of the blocks of a folder, by their numbers, rising.
+
+        Raises
+        ------
+        NotFound, SpecError
+            If an object is missing or damaged.
+        """
+        for _ in range(LOOKS):
+            try:
+                parts = self._each(found, self.records_of)
+            except NotFound:  # put together meanwhile
+                paths = [f"{folder}/{name}" for name in files.names(files.join(self.url, folder))]
+                found = [name for name in self._parsed(paths) if name.kind == "json"]
+            else:
+                records = {number: facts for part in parts for number, facts in part.items()}
+                return dict(sorted(records.items()))
+        raise NotFound(f"Records in {self.url}/{folder} vanish while they are read; try again.")
+
+    def records_of(self, name: Name) -> dict[int, Facts]:
+        """Records of one object, by the numbers of their blocks."""
+        url = files.join(self.url, name.path)
+        content = self._load(name.path)
+        numbers = list(name.numbers())
+        if not isinstance(content, list) or [_block(one) for one in content] != numbers:
+            raise _damaged(url, "it does not hold the blocks that its name says")
+        return dict(zip(numbers, content, strict=True))
+
+    def _each(
+        self, found: Sequence[Name], read: Callable[[Name], dict[Any, Any]]
+    ) -> list[dict[Any, Any]]:
+        if len(found) == 1:
+            return [read(found[0])]
         with ThreadPoolExecutor(READERS) as pool:
-            return list(pool.map(self._read, names))
+            return list(pool.map(read, found))
 
-    def _read(self, name: str) -> Facts:
-        url = files.join(self.url, name)
+    def _parsed(self, paths: Iterable[str]) -> Iterable[Name]:
+        for path in paths:
+            if path == FINISHED or path.rpartition("/")[2].startswith("."):
+                continue
+            try:
+                yield names.parse(path)
+            except ValueError as error:
+                raise self._foreign(path, str(error)) from None
+
+    def _foreign(self, path: str, why: str) -> SpecError:
+        return SpecError(
+            f"{self.url}/{path} is not a record of this version of bigseg ({why}): another version "
+            "has made the run. Use that version, or start the run again with --overwrite."
+        )
+
+    def _write(self, path: str, content: Facts) -> None:
+        files.put(files.join(self.url, path), _text(content).encode())
+
+    def _load(self, path: str) -> Any:
+        url = files.join(self.url, path)
         try:
-            found = json.loads(files.get(url))
-            if not isinstance(found, dict):
-                raise ValueError(f"it holds {type(found).__name__}")
+            return json.loads(files.get(url))
         except FileNotFoundError:
             raise NotFound(f"The record {url} is missing; continue the run to make it.") from None
         except ValueError as error:
-            raise SpecError(
-                f"The record {url} is damaged ({error}); delete it, and continuing the run makes "
-                "it again."
-            ) from None
+            raise _damaged(url, str(error)) from None
+
+    def _read(self, path: str) -> Facts:
+        found = self._load(path)
+        if not isinstance(found, dict):
+            raise _damaged(files.join(self.url, path), f"it holds {type(found).__name__}")
         return found
+
+
+def line(number: int, facts: Facts) -> str:
+    """Record of a block, as it is stored.
+
+    Raises
+    ------
+    TypeError
+        If the facts are nothing that JSON can hold.
+    """
+    return _text({"block": number, **facts})
+
+
+def _block(record: Any) -> Any:
+    return record.get("block") if isinstance(record, dict) else None
+
+
+def _text(content: Facts) -> str:
+    return json.dumps(content, default=_plain)
+
+
+def _damaged(url: str, why: str) -> SpecError:
+    return SpecError(
+        f"The record {url} is damaged ({why}); delete it, and continuing the run makes it again."
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -9,6 +9,7 @@ from statistics import median
 
 from bigseg.run.folder import Step, open_run
 from bigseg.run.ledger import Ledger
+from bigseg.run.records import sample
 from bigseg.types import Facts
 
 SAMPLE = 200
@@ -37,9 +38,10 @@ def status(url: str) -> list[StepStatus]:
 
 
 def _step_status(step: Step, ledger: Ledger) -> StepStatus:
-    tally = ledger.tally()
-    done, blocks = len(tally.done), len(step.spec.grid)
-    rate = None if tally.finished else block_rate(ledger.sample(tally.done, SAMPLE), done)
+    blocks = len(step.spec.grid)
+    tally = ledger.tally(blocks)
+    done = tally.count
+    rate = None if tally.finished else block_rate(sample(ledger, SAMPLE), done)
     return StepStatus(
         name=step.name,
         blocks=blocks,
@@ -52,18 +54,18 @@ def _step_status(step: Step, ledger: Ledger) -> StepStatus:
     )
 
 
-def block_rate(sample: Sequence[Facts], done: int) -> float | None:
+def block_rate(some: Sequence[Facts], done: int) -> float | None:
     """Blocks per second, from some of the records of `done` blocks.
 
     Time that passed while nothing ran, because the run was interrupted, does not count: a gap
     between two records of the sample that is far wider than the usual one is taken for that.
     """
-    ends = sorted(record["started"] + record["seconds"] for record in sample)
+    ends = sorted(record["started"] + record["seconds"] for record in some)
     if not ends:
         return None
-    first = min(sample, key=lambda record: record["started"])
+    first = min(some, key=lambda record: record["started"])
     gaps = [late - early for early, late in pairwise([first["started"], *ends])]
-    longest = max(record["seconds"] for record in sample)
+    longest = max(record["seconds"] for record in some)
     usual = max(10 * median(gaps), 2 * longest)
     seconds = sum(min(gap, usual) for gap in gaps)
     return done / seconds if seconds > 0 else None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from bigseg.cores import allow
@@ -16,6 +17,7 @@ from bigseg.grid import Block
 from bigseg.run.folder import Run, Step, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import peak_memory, worker_name
+from bigseg.run.records import Recorder
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,8 @@ class Outcome:
     block: str
     """Id; empty if the block was lost, which is not recorded yet."""
     number: int
-    status: Literal["done", "skipped", "failed"]
+    status: Literal["done", "skipped", "failed", "left"]
+    """`skipped`: it was done already; `left`: there was no time for it."""
     seconds: float = 0.0
     error: str = ""
 
@@ -42,28 +45,73 @@ Work = Callable[[Sequence[int]], list[Outcome]]
 """Computes the blocks of the given numbers."""
 
 
-def work(url: str, name: str, numbers: Sequence[int], *, cores: int | None = None) -> list[Outcome]:
-    """Compute blocks of a step of the run at `url`, each on so many cores.
-
-    The next block is read while one is computed. A block that fails is recorded as such, and the
-    others go on.
-    """
+@lru_cache(maxsize=4)
+def _known_step(url: str, name: str, fingerprint: str) -> tuple[Run, Step]:
+    """A step that tasks ask for again and again; its fingerprint says that it is the same."""
     run = open_run(url)
     step = run.step(name)
-    ledger = Ledger.of(run, step)
-    blocks = [(number, step.spec.grid[number]) for number in numbers]
-    done = {block.id for _, block in blocks if ledger.is_done(block.id)}
-    outcomes = [Outcome(b.id, n, "skipped") for n, b in blocks if b.id in done]
-    todo = [(n, b) for n, b in blocks if b.id not in done]
-    with allow(cores), ThreadPoolExecutor(1) as reader:
+    if step.fingerprint != fingerprint:
+        raise SpecError(
+            f"Step '{name}' of the run {url} has other settings than this task was made for: "
+            "the run was started again meanwhile. Nothing is computed."
+        )
+    return run, step
+
+
+def run_blocks(
+    url: str,
+    name: str,
+    numbers: Sequence[int],
+    *,
+    fingerprint: str | None = None,
+    cores: int | None = None,
+    limit: float | None = None,
+) -> list[Outcome]:
+    """Compute blocks of a step of the run at `url`, each on so many cores.
+
+    This is all that any executor or job of an array calls. Blocks that are done already are left
+    alone. The next block is read while one is computed. A block that fails is recorded as such, and
+    the others go on.
+
+    Parameters
+    ----------
+    url, name
+        The run and the step.
+    numbers
+        Flat numbers of blocks, best some that follow each other.
+    fingerprint
+        Of the step, if known: then `run.json` is read once by each process.
+    cores
+        For each block; None: libraries decide.
+    limit
+        Seconds after which no other block is begun; those are `left`.
+    """
+    if fingerprint is None:
+        run = open_run(url)
+        step = run.step(name)
+    else:
+        run, step = _known_step(url, name, fingerprint)
+    ledger, grid = Ledger.of(run, step), step.spec.grid
+    done = ledger.done_among(numbers)
+    outcomes = [Outcome(grid[n].id, n, "skipped") for n in numbers if n in done]
+    todo = [(n, grid[n]) for n in numbers if n not in done]
+    ends = time.monotonic() + (limit or float("inf"))
+    with allow(cores), Recorder(ledger) as recorder, ThreadPoolExecutor(1) as reader:
         ahead: Future[Any] | None = None
         for i, (number, block) in enumerate(todo):
+            if i and ahead is None:  # what has been read is computed, too
+                outcomes += [Outcome(b.id, n, "left") for n, b in todo[i:]]
+                break
             reading = ahead or reader.submit(_timed_read, step, block)
             ahead = None
-            if i + 1 < len(todo):
+            if i + 1 < len(todo) and time.monotonic() < ends:
                 ahead = reader.submit(_timed_read, step, todo[i + 1][1])
-            outcomes.append(_compute(step, ledger, number, block, reading))
-    return outcomes
+            outcomes.append(_compute(step, recorder, number, block, reading))
+    lost = recorder.unrecorded
+    return [
+        _failed(ledger, o.block, o.number, lost[o.number]) if o.number in lost else o
+        for o in outcomes
+    ]
 
 
 def _timed_read(step: Step, block: Block) -> tuple[Any, float]:
@@ -72,15 +120,15 @@ def _timed_read(step: Step, block: Block) -> tuple[Any, float]:
 
 
 def _compute(
-    step: Step, ledger: Ledger, number: int, block: Block, reading: Future[Any]
+    step: Step, recorder: Recorder, number: int, block: Block, reading: Future[Any]
 ) -> Outcome:
     started, clock = time.time(), time.perf_counter()
     try:
         data, read_seconds = reading.result()
         facts = step.module.block(step.spec, block, data)
         seconds = time.perf_counter() - clock
-        ledger.record(
-            block.id,
+        recorder.add(
+            number,
             {
                 "facts": facts,
                 "started": round(started, 3),
@@ -91,12 +139,17 @@ def _compute(
             },
         )
     except Exception as error:
-        reason = sentence(error)
-        # Where the disk is full, the failure cannot be stored either; the outcome tells of it.
-        with suppress(OSError):
-            ledger.fail(block.id, reason, "".join(traceback.format_exception(error)))
-        return Outcome(block.id, number, "failed", error=reason)
+        return _failed(recorder.ledger, block.id, number, error)
     return Outcome(block.id, number, "done", seconds)
+
+
+def _failed(ledger: Ledger, block: str, number: int, error: Exception) -> Outcome:
+    """Record a failure."""
+    reason = sentence(error)
+    # Where the disk is full, the failure cannot be stored either; the outcome tells of it.
+    with suppress(OSError):
+        ledger.fail(number, reason, "".join(traceback.format_exception(error)))
+    return Outcome(block, number, "failed", error=reason)
 
 
 def sentence(error: BaseException) -> str:
@@ -106,7 +159,13 @@ def sentence(error: BaseException) -> str:
 
 
 def run_block(url: str, name: str, index: str) -> Outcome:
-    """Compute one block, given as a number or as an index like 0-1-2-3, without any cluster.
+    """Compute one block, given as a number or as an index like 0-1-2-3; see `run_task`."""
+    number = block_number(open_run(url).step(name), index)
+    return run_task(url, name, [number])[0]
+
+
+def run_task(url: str, name: str, numbers: Sequence[int]) -> list[Outcome]:
+    """Compute some blocks of a step without any cluster and without a driver.
 
     Raises
     ------
@@ -117,25 +176,19 @@ def run_block(url: str, name: str, index: str) -> Outcome:
     """
     run = open_run(url)
     step = run.step(name)
-    _check_order(run, step)
-    number = block_number(step, index)
-    block = step.spec.grid[number]
-    if Ledger.of(run, step).is_done(block.id):  # its scratch may be gone already
-        return Outcome(block.id, number, "skipped")
-    step.module.check(step.spec)
-    prepare_step(run, step)
-    return work(url, name, [number])[0]
+    check_order(run, step)
+    if not Ledger.of(run, step).done_among(numbers) >= set(numbers):  # else scratch may be gone
+        step.module.check(step.spec)
+        prepare_step(run, step)
+    return run_blocks(url, name, numbers, fingerprint=step.fingerprint)
 
 
 def prepare_step(run: Run, step: Step) -> None:
-    """Create what the blocks of a step write; nothing if none of them is left to do.
+    """Create what the blocks of a step write, who is about to compute some of them.
 
     Tasks of a job array may do so at the same moment, which `prepare` of every stage bears.
     """
-    ledger = Ledger.of(run, step)
-    ledger.forget_others()
-    if len(ledger.done()) == len(step.spec.grid):
-        return
+    Ledger.of(run, step).forget_others()
     step.module.prepare(step.spec)
 
 
@@ -158,9 +211,10 @@ def block_number(step: Step, index: str) -> int:
     )
 
 
-def _check_order(run: Run, step: Step) -> None:
+def check_order(run: Run, step: Step) -> None:
+    """Refuse a step before those that come before it are finished."""
     for earlier in run.steps[: run.steps.index(step)]:
-        if Ledger.of(run, earlier).finished() is None:
+        if not Ledger.of(run, earlier).is_finished():
             raise SpecError(
                 f"Step '{step.name}' needs '{earlier.name}', which is not finished; "
                 f"'bigseg run {run.url}' does all steps in order."

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bigseg import files
 from bigseg.run.folder import Run, Step
-from bigseg.run.ledger import FAILED, Ledger
+from bigseg.run.ledger import Ledger
+from bigseg.run.records import sample
 from bigseg.types import Facts
 from bigseg.view.svg import Bar
 
@@ -59,16 +58,16 @@ def _begun(run: Run, step: Step) -> bool:
 
 
 def _times(step: Step, ledger: Ledger) -> StepTimes:
-    tally = ledger.tally()
-    records = ledger.sample(tally.done, SAMPLE)
+    tally = ledger.tally(len(step.spec.grid))
+    records = sample(ledger, SAMPLE)
     seconds = np.array([r["seconds"] for r in records])
     kind = "pyramid" if step.stage == "pyramid" else step.name
-    share = len(tally.done) / max(len(records), 1)
+    share = tally.count / max(len(records), 1)
     bars = tuple(Bar(r["worker"], kind, r["started"], r["started"] + r["seconds"]) for r in records)
     return StepTimes(
         name=step.name,
         blocks=len(step.spec.grid),
-        done=len(tally.done),
+        done=tally.count,
         seconds=float(seconds.sum() * share),
         median=float(np.median(seconds)) if len(seconds) else 0.0,
         slowest=float(seconds.max(initial=0.0)),
@@ -83,17 +82,11 @@ def failures(run: Run) -> list[Failure]:
     """Blocks that failed, also those that were done when they were tried again."""
     found: list[Failure] = []
     for step in run.steps:
-        ledger = Ledger.of(run, step)
-        names = [n for n in files.names(ledger.url) if n.endswith(FAILED)]
-        found += _failures(step.name, ledger, names[: MOST_FAILURES - len(found)])
+        ledger, grid = Ledger.of(run, step), step.spec.grid
+        failed = ledger.failed(MOST_FAILURES - len(found))
+        mended = ledger.done_among(failed)
+        found += [
+            Failure(step.name, grid[n].id, facts["error"], facts["attempts"], n in mended)
+            for n, facts in failed.items()
+        ]
     return found
-
-
-def _failures(step: str, ledger: Ledger, names: Sequence[str]) -> list[Failure]:
-    result = []
-    for name in names:
-        record = json.loads(files.get(files.join(ledger.url, name)))
-        block = name.removesuffix(FAILED)
-        mended = ledger.is_done(block)
-        result.append(Failure(step, block, record["error"], record["attempts"], mended))
-    return result

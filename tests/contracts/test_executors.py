@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 from distributed import Client, LocalCluster
@@ -17,7 +18,7 @@ from bigseg.run.dask import ClusterLost, dask
 from bigseg.run.execute import Group, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
-from bigseg.run.worker import work
+from bigseg.run.worker import run_blocks
 from tests.run.fake_stage import Spec, calls
 
 IDS = ["0-0-0-0", "0-0-0-1", "0-0-1-0", "0-0-1-1"]
@@ -77,8 +78,8 @@ def test_a_broken_block_is_reported_while_the_others_finish(tmp_path: Path, clus
     with pytest.raises(BlocksFailed, match=message):
         go(run, cluster)
     ledger = Ledger.of(run, run.steps[0])
-    assert ledger.done() == set(IDS) - {IDS[2]}
-    failure = ledger.failed()[IDS[2]]
+    assert ledger.tally(4).left.tolist() == [2]
+    failure = ledger.failed()[2]
     assert failure["attempts"] == 2
     assert 'raise ImageError(f"Voxels of' in failure["traceback"]
     assert ledger.finished() is None
@@ -113,7 +114,7 @@ def test_other_settings_reuse_nothing_and_neither_does_the_way_back(
 def test_the_next_block_is_read_while_one_is_computed(tmp_path: Path, cluster: Group) -> None:
     spec = Spec(folder=str(tmp_path), shape=(1, 1, 4, 2), block=(1, 1, 2, 2), wait_for_next=True)
     run = plan(tmp_path, spec)
-    results = cluster.execute(lambda numbers: work(run.url, "fake-1", numbers), [range(2)])
+    results = cluster.execute(lambda numbers: run_blocks(run.url, "fake-1", numbers), [range(2)])
     assert [outcome.status for outcome in next(results)] == ["done", "done"]
 
 
@@ -139,12 +140,11 @@ def test_a_block_that_kills_its_worker_does_not_stop_the_others(
 ) -> None:
     spec = Spec(folder=str(tmp_path), shape=(1, 1, 4, 32), deadly=tuple(deadly))
     run = plan(tmp_path, spec)
-    ids = {block.id for block in spec.grid}
     with pytest.raises(BlocksFailed, match=r"the worker that computed it died, more than once"):
         go(run, local)
     ledger = Ledger.of(run, run.steps[0])
-    assert ledger.done() == ids - set(deadly)
-    assert set(ledger.failed()) == set(deadly)
+    assert [spec.grid[n].id for n in ledger.tally(32).left] == deadly
+    assert [spec.grid[n].id for n in ledger.failed()] == deadly
 
 
 def test_a_driver_killed_half_way_loses_nothing(tmp_path: Path) -> None:
@@ -157,12 +157,12 @@ def test_a_driver_killed_half_way_loses_nothing(tmp_path: Path) -> None:
         f"run_steps(open_run({run.url!r}), ALONE)"
     )
     driver = subprocess.Popen([sys.executable, "-c", code])
-    while len(ledger.done()) < 2:
+    while ledger.tally(6).count < 2:
         assert driver.poll() is None
         time.sleep(0.01)
     driver.kill()
     driver.wait()
-    done = ledger.done()
+    done = [spec.grid[n].id for n in np.flatnonzero(ledger.tally(6).done)]
     assert 2 <= len(done) < 6
     with open_cluster("serial") as cluster:
         go(run, cluster)

@@ -14,7 +14,7 @@ from skimage.io import imread
 
 import bigseg
 from bigseg.jobs import segment as pipeline
-from bigseg.run.folder import is_run, open_run
+from bigseg.run.folder import Run, Step, is_run, open_run
 from bigseg.run.ledger import Ledger
 from tests.worlds import agreement, make_image, read_labels
 
@@ -100,26 +100,31 @@ def test_a_killed_run_continues_to_the_same_labels(predicted: tuple[str, np.ndar
 
 def wait_for_blocks(
     url: str, name: str, count: int, driver: subprocess.Popen[bytes], patience: float = 120
-) -> dict[str, set[str]]:
+) -> dict[str, set[int]]:
     """Blocks that are done, by step, once a step has `count` of them."""
     end = time.monotonic() + patience
     while time.monotonic() < end:
         assert driver.poll() is None, "the run ended before it could be killed"
         if is_run(url):
             run = open_run(url)
-            done = {step.name: Ledger.of(run, step).done() for step in run.steps}
+            done = {step.name: done_of(run, step) for step in run.steps}
             if len(done[name]) >= count:
                 return done
         time.sleep(0.02)
     raise AssertionError(f"step {name} of {url} did not get far enough")
 
 
-def stamps(url: str, done: dict[str, set[str]]) -> dict[tuple[str, str], int]:
-    """When the records of blocks were written."""
+def done_of(run: Run, step: Step) -> set[int]:
+    return set(np.flatnonzero(Ledger.of(run, step).tally(len(step.spec.grid)).done).tolist())
+
+
+def stamps(url: str, done: dict[str, set[int]]) -> dict[tuple[str, int], float]:
+    """When blocks were begun that are done now."""
     run = open_run(url)
-    folders = {step.name: Path(Ledger.of(run, step).url) for step in run.steps}
-    return {
-        (name, block): (folders[name] / f"{block}.json").stat().st_mtime_ns
-        for name, blocks in done.items()
-        for block in blocks
-    }
+    found = {}
+    for step in run.steps:
+        ledger = Ledger.of(run, step)
+        for folder, names in ledger.listing().items():
+            for number, record in ledger.read(folder, names).items():
+                found[step.name, number] = record["started"]
+    return {(name, n): found[name, n] for name, numbers in done.items() for n in numbers}

@@ -12,8 +12,7 @@ from bigseg.core.evidence import Evidence
 from bigseg.errors import BigsegError, ImageError, NotFound, SpecError
 from bigseg.io.evidence import read_evidence, write_evidence
 from bigseg.jobs.calibrate import calibrate
-from bigseg.run.execute import ALONE, run_step
-from bigseg.run.ledger import Ledger
+from bigseg.run.execute import ALONE, finish_step, run_step
 from tests.worlds import Cut, balls, in_plane, plan_world
 
 
@@ -24,9 +23,7 @@ def merged_run(folder: Path, steps: tuple[str, ...] = ("label", "merge")) -> tup
     for name in steps:
         step = run.step(name)
         run_step(run, step, ALONE, listen=lambda _: None, tries=1)
-        ledger = Ledger.of(run, step)
-        facts = [record["facts"] for record in ledger.records(step.spec.grid)]
-        ledger.finish(step.module.finish(step.spec, facts))
+        finish_step(run, step)
     return run.url, truth
 
 

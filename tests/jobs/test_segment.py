@@ -356,7 +356,7 @@ def test_a_run_that_is_claimed_anew_forgets_its_records_first(image: str) -> Non
     result, _ = segment(image)
     claim.remove_run(result.run)
     assert not files.exists(result.run)
-    assert Ledger(f"{result.run}/ledger/predict/x").done() == frozenset()
+    assert not Ledger(f"{result.run}/ledger/predict/x").has_records()
 
 
 def test_who_plans_and_watches_a_run_does_not_load_pytorch() -> None:

@@ -1,16 +1,14 @@
 """How blocks are shared out, and when a step is given up."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bigseg.errors import BigsegError, BlocksFailed
-from bigseg.run.execute import ALONE, Group, batches, run_steps, serial, spread
+from bigseg.run.execute import ALONE, Group, run_steps, serial
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
+from bigseg.run.records import StepFacts
 from tests.run.fake_stage import Spec, calls
 
 SHAPE = (1, 1, 2, 80)
@@ -21,25 +19,6 @@ def plan(folder: Path, spec: Spec) -> Run:
     run = Run(str(folder / "run"), "0", {}, make_steps([("one", "tests.run.fake_stage", spec)]))
     run.save()
     return run
-
-
-@given(st.lists(st.integers(0, 999), unique=True), st.integers(1, 9))
-@settings(deadline=None)
-def test_batches_hold_each_block_once(numbers: Sequence[int], workers: int) -> None:
-    shared = list(batches(numbers, workers))
-    assert [n for batch in shared for n in batch] == list(numbers)
-    assert all(1 <= len(batch) <= 8 for batch in shared)
-    assert len(shared) >= min(len(numbers), 4 * workers)
-
-
-@given(st.integers(0, 200), st.integers(1, 30))
-@settings(deadline=None)
-def test_spreading_keeps_every_block(count: int, first: int) -> None:
-    assert sorted(spread(list(range(count)), first)) == list(range(count))
-
-
-def test_the_first_blocks_come_from_all_over() -> None:
-    assert spread(list(range(8)), 3) == [0, 3, 6, 1, 2, 4, 5, 7]
 
 
 def test_a_step_is_stopped_if_the_first_blocks_all_fail_alike(tmp_path: Path) -> None:
@@ -56,7 +35,7 @@ def test_a_damaged_region_does_not_keep_the_rest_from_being_done(tmp_path: Path)
     run = plan(tmp_path, Spec(folder=str(tmp_path), shape=SHAPE, broken=IDS[:25]))
     with pytest.raises(BlocksFailed, match=r"25 block\(s\) .* first is 0-0-0-0:"):
         run_steps(run, ALONE)
-    assert Ledger.of(run, run.steps[0]).done() == set(IDS[25:])
+    assert Ledger.of(run, run.steps[0]).tally(40).left.tolist() == list(range(25))
 
 
 def test_no_tries_are_wasted_on_a_step_that_went_well(tmp_path: Path) -> None:
@@ -69,5 +48,5 @@ def test_no_tries_are_wasted_on_a_step_that_went_well(tmp_path: Path) -> None:
 def test_few_blocks_share_all_cores(tmp_path: Path, blocks: int, share: int) -> None:
     run = plan(tmp_path, Spec(folder=str(tmp_path), shape=(1, 1, 2, 2 * blocks)))
     run_steps(run, Group(serial, 4, cores=8))
-    records = Ledger.of(run, run.steps[0]).records(run.steps[0].spec.grid)
-    assert {record["facts"]["cores"] for record in records} == {share}
+    facts = StepFacts(Ledger.of(run, run.steps[0]), blocks)
+    assert {one["cores"] for one in facts} == {share}

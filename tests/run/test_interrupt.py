@@ -39,7 +39,7 @@ def test_ctrl_c_ends_driver_and_workers_without_a_word(tmp_path: Path) -> None:
         start_new_session=True,  # a process group of its own, as of a terminal
         text=True,
     )
-    while not Ledger.of(run, run.steps[0]).done():
+    while not Ledger.of(run, run.steps[0]).has_records():
         assert driver.poll() is None
         time.sleep(0.1)
     family = psutil.Process(driver.pid).children(recursive=True)

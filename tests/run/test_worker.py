@@ -9,7 +9,8 @@ from bigseg.errors import NotFound, SpecError
 from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
-from bigseg.run.worker import run_block, work
+from bigseg.run.records import sample
+from bigseg.run.worker import run_block, run_blocks
 from tests.run.fake_stage import Spec, calls
 
 STAGE = "tests.run.fake_stage"
@@ -54,7 +55,7 @@ def test_a_step_waits_for_those_before_it(run: Run) -> None:
 def test_a_failure_is_an_outcome_and_a_record(run: Run) -> None:
     outcome = run_block(run.url, "one", "3")
     assert outcome.text() == "Block 0-0-1-1 failed: Voxels of 0-0-1-1 cannot be read [zstd]."
-    failure = Ledger.of(run, run.steps[0]).failed()["0-0-1-1"]
+    failure = Ledger.of(run, run.steps[0]).failed()[3]
     assert failure["error"] == outcome.error
     assert "ImageError" in failure["traceback"]
 
@@ -62,7 +63,7 @@ def test_a_failure_is_an_outcome_and_a_record(run: Run) -> None:
 def test_a_record_tells_time_memory_and_worker(run: Run) -> None:
     run_block(run.url, "one", "0")
     ledger = Ledger.of(run, run.steps[0])
-    (record,) = ledger.sample(ledger.done(), 1)
+    (record,) = sample(ledger, 1)
     assert record["facts"] == {"number": 0, "cores": None}
     assert record["peak_bytes"] > 1e6
     assert 0 <= record["read_seconds"] < 10 > record["seconds"] >= 0
@@ -73,7 +74,7 @@ def test_a_block_that_cannot_be_recorded_fails_and_does_not_raise(run: Run) -> N
     ledger = Path(Ledger.of(run, run.steps[0]).url)
     ledger.parent.mkdir(parents=True)
     ledger.write_text("in the way")
-    outcomes = work(run.url, "one", [0, 1])
+    outcomes = run_blocks(run.url, "one", [0, 1])
     assert [outcome.status for outcome in outcomes] == ["failed", "failed"]
     assert "Error" in outcomes[0].error
 
@@ -93,6 +94,9 @@ def test_blocks_run_one_by_one_are_taken_up_by_a_run(run: Run, tmp_path: Path) -
 
 
 def test_a_task_that_is_run_again_computes_nothing_again(run: Run, tmp_path: Path) -> None:
-    work(run.url, "one", [0, 1])
-    assert [outcome.status for outcome in work(run.url, "one", [0, 1])] == ["skipped", "skipped"]
+    run_blocks(run.url, "one", [0, 1])
+    assert [outcome.status for outcome in run_blocks(run.url, "one", [0, 1])] == [
+        "skipped",
+        "skipped",
+    ]
     assert set(calls(tmp_path / "1").values()) == {1}

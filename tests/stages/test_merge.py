@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from bigseg.core.metrics import variation_of_information
 from bigseg.core.overlap import contingency
-from bigseg.run.execute import ALONE, run_step, run_steps, threads
+from bigseg.run.execute import ALONE, finish_step, run_step, run_steps, threads
 from bigseg.run.folder import Run
-from bigseg.run.ledger import Ledger
 from bigseg.run.worker import run_block
 from tests.worlds import (
     Cut,
@@ -158,8 +157,6 @@ def backwards(run: Run) -> None:
         for number in reversed(range(len(step.spec.grid))):
             run_block(run.url, name, str(number))
         run_step(run, step, ALONE, listen=lambda _: None, tries=1)
-        ledger = Ledger.of(run, step)
-        facts = [record["facts"] for record in ledger.records(step.spec.grid)]
-        ledger.finish(step.module.finish(step.spec, facts))
+        finish_step(run, step)
     for number in (8, 3):
         run_block(run.url, "write", str(number))

@@ -182,7 +182,7 @@ def test_a_run_that_failed_can_be_reported_on(tmp_path: Path) -> None:
     truth = balls((1, 1, 64, 64), 8, (6, 8), seed=3)
     run = with_report(tmp_path, truth, Cut((1, 64, 64), (0, 0, 0), ndim=2), "yx")
     ledger = Ledger.of(run, run.step("label"))
-    ledger.fail("0-0-0-0", "Voxels <here> cannot be read.", "")
+    ledger.fail(0, "Voxels <here> cannot be read.", "")
     page = page_of(report.renew(run.url).removesuffix("/report/report.html"))
     assert "1 blocks are not done." in page
     assert "Voxels &lt;here&gt; cannot be read." in page
