@@ -5,28 +5,45 @@ Arrays go through zarr; this is for records, tables and pages.
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import fnmatch
+import glob
 import hashlib
+import io
 import os
 import posixpath
 import shutil
+import threading
 import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import fsspec
+import obstore
 from fsspec.core import url_to_fs
 from fsspec.spec import AbstractFileSystem
+from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.store import HTTPStore
 
-from bigseg.errors import BigsegError
+from bigseg.retries import retried
+from bigseg.storage import Bucket, Unreachable, bucket
 
-_EXTRAS = {"s3": "s3", "gs": "gcs", "gcs": "gcs", "az": "azure", "abfs": "azure"}
+if TYPE_CHECKING:
+    from obstore import ObjectMeta, UpdateVersion
 
+__all__ = ["Unreachable"]
 
-class Unreachable(BigsegError, OSError):
-    """A URL's file system cannot be reached: driver, address or credentials are missing."""
+READ_AHEAD = 1 << 22
+"""Bytes of an object that are read at once: few requests for large files."""
+DELETED_AT_ONCE = 1000
 
 
 def filesystem(url: str) -> tuple[AbstractFileSystem, str]:
-    """File system of a URL and the path inside it.
+    """File system of a URL that is neither a bucket nor local, and the path inside it.
 
     Raises
     ------
@@ -36,9 +53,7 @@ def filesystem(url: str) -> tuple[AbstractFileSystem, str]:
     try:
         fs, path = url_to_fs(url)
     except ImportError as error:
-        extra = _EXTRAS.get(protocol(url))
-        remedy = f"pip install 'bigseg[{extra}]'" if extra else str(error)
-        raise Unreachable(f"{url} needs a package that is not installed: {remedy}.") from error
+        raise Unreachable(f"{url} needs a package that is not installed: {error}.") from error
     except ValueError as error:
         raise Unreachable(f"{url} cannot be opened: {error}.") from error
     return fs, str(path)
@@ -88,9 +103,13 @@ def _split(url: str) -> tuple[str, str]:
 
 def exists(url: str) -> bool:
     """Whether there is an object or folder at `url`."""
+    if is_local(url):
+        return local_path(url).exists()
+    if (place := bucket(url)) is not None:
+        return _stat(url, *place) is not None or _is_folder(url, *place)
     fs, path = filesystem(url)
     fs.invalidate_cache(path)  # another process may have written since the folder was listed
-    return bool(fs.exists(path))
+    return retried(url, lambda: bool(fs.exists(path)))
 
 
 def get(url: str) -> bytes:
@@ -101,50 +120,140 @@ def get(url: str) -> bytes:
     Unreachable
         If a remote object can be neither read nor said to be missing.
     """
+    if is_local(url):
+        return local_path(url).read_bytes()
+    if (place := bucket(url)) is not None:
+        store, key = place
+        return retried(url, lambda: bytes(obstore.get(store, key).bytes()))
     fs, path = filesystem(url)
-    try:
-        return bytes(fs.cat_file(path))
-    except FileNotFoundError:
-        raise
-    except Exception as error:  # each remote driver has exceptions of its own
-        if is_local(url):
-            raise
-        raise Unreachable(
-            f"{url} cannot be read ({type(error).__name__}: {error}); "
-            "check the address and the credentials."
-        ) from error
+    return retried(url, lambda: bytes(fs.cat_file(path)))
 
 
 def put(url: str, data: bytes) -> None:
     """Write the object at `url` at once: readers see the old object or the new, never a part."""
-    if not is_local(url):
-        fs, remote = filesystem(url)
-        fs.pipe_file(remote, data)
+    if is_local(url):
+        with _part(local_path(url), data) as part:
+            part.replace(local_path(url))
         return
-    path = local_path(url)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    if (place := bucket(url)) is not None:
+        store, key = place
+        retried(url, lambda: obstore.put(store, key, data, use_multipart=False))
+        return
+    fs, remote = filesystem(url)
+    retried(url, lambda: fs.pipe_file(remote, data))
+
+
+def create(url: str, data: bytes) -> bool:
+    """Write the object at `url` unless there is one; of many callers, one is told that it did.
+
+    Parameters
+    ----------
+    data
+        Should tell the caller from others, as by an id: if the answer to a request is lost, the
+        object is known by it to be the caller's own.
+
+    Returns
+    -------
+    Whether the object is the caller's. It is there with all its content in either case.
+
+    Raises
+    ------
+    Unreachable
+        If the store cannot do this at once (only disks, S3, GCS, Azure and memory can).
+    """
+    if is_local(url):
+        return _link(local_path(url), data)
+    if (place := bucket(url)) is not None:
+        return _conditional(url, *place, data, "create")
+    fs, path = _in_memory(url)
+    with _ALONE:
+        if fs.exists(path):
+            return False
+        fs.pipe_file(path, data)
+    return True
+
+
+def replace(url: str, data: bytes, expected: bytes) -> bool:
+    """Write the object at `url` if its content is still `expected`, at once.
+
+    Parameters
+    ----------
+    data
+        Should tell the caller from others, see `create`, and be new each time.
+
+    Returns
+    -------
+    Whether it was, and is now `data`; false also if there is no object.
+
+    Raises
+    ------
+    Unreachable
+        If the store cannot do this at once, see `create`.
+    """
+    if is_local(url):
+        return _swap(local_path(url), data, expected)
+    if (place := bucket(url)) is not None:
+        store, key = place
+        try:
+            found = retried(url, lambda: _with_version(store, key))
+        except FileNotFoundError:
+            return False
+        return found[0] == expected and _conditional(url, store, key, data, found[1])
+    fs, path = _in_memory(url)
+    with _ALONE:
+        if not fs.exists(path) or fs.cat_file(path) != expected:
+            return False
+        fs.pipe_file(path, data)
+    return True
 
 
 def size(url: str) -> int:
     """Bytes of the object at `url`."""
+    if (place := bucket(url)) is not None:
+        found = _stat(url, *place)
+        if found is None:
+            raise FileNotFoundError(f"{url} does not exist.")
+        return int(found["size"])
     fs, path = filesystem(url)
-    return int(fs.size(path))
+    return retried(url, lambda: int(fs.size(path)))
+
+
+def stamp(url: str) -> str:
+    """Something that changes when the object at `url` does, without reading it."""
+    if (place := bucket(url)) is not None:
+        found = _stat(url, *place)
+        if found is None:
+            raise FileNotFoundError(f"{url} does not exist.")
+        return f"{found['e_tag']} {found['last_modified']} {found['size']}"
+    fs, path = filesystem(url)
+    fs.invalidate_cache(path)
+    return retried(url, lambda: str(fs.ukey(path)))
+
+
+def open_read(url: str) -> BinaryIO:
+    """Open the object at `url`, to read any part of it; parts of remote ones are read ahead.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    """
+    if is_local(url):
+        return local_path(url).open("rb")
+    if (place := bucket(url)) is not None:
+        reader = io.BufferedReader(_Reader(url, *place, size(url)), READ_AHEAD)
+        return cast(BinaryIO, reader)
+    fs, path = filesystem(url)
+    file = retried(url, lambda: fs.open(path, "rb"))
+    if getattr(file, "size", 0) is None:  # a server that reads only from begin to end
+        return io.BytesIO(get(url))
+    return cast(BinaryIO, file)
 
 
 def sha256(url: str) -> str:
     """SHA-256 of the object at `url`, of which only a part is in memory at a time."""
     found = hashlib.sha256()
-    fs, path = filesystem(url)
-    with fs.open(path, "rb") as file:
+    with open_read(url) as file:
         while chunk := file.read(1 << 22):
             found.update(chunk)
     return found.hexdigest()
@@ -168,11 +277,13 @@ def check_writable(url: str) -> None:
     try:
         put(probe, b"")
         remove(probe)
+    except Unreachable as error:
+        raise Unreachable(f"{url} cannot be written: {error}") from None
     except Exception as error:  # each remote driver has exceptions of its own
         raise Unreachable(
             f"{url} cannot be written ({type(error).__name__}: {error}); "
             "choose another place or get the permission."
-        ) from error
+        ) from None
 
 
 def names(url: str) -> list[str]:
@@ -182,14 +293,69 @@ def names(url: str) -> list[str]:
         if not folder.is_dir():
             return []
         found = [entry.name for entry in os.scandir(folder)]
+    elif (place := bucket(url)) is not None:
+        found = _listed(url, *place)
     else:
         fs, path = filesystem(url)
         fs.invalidate_cache(path)
         try:
-            found = [str(p).rstrip("/").rsplit("/", 1)[-1] for p in fs.ls(path, detail=False)]
+            listing = retried(url, lambda: fs.ls(path, detail=False))
         except FileNotFoundError:
             return []
+        found = [str(p).rstrip("/").rsplit("/", 1)[-1] for p in listing]
     return sorted(name for name in found if not name.endswith(".part"))
+
+
+def tree(url: str) -> list[str]:
+    """Sorted paths, from `url`, of all objects below it; empty if there is no such folder."""
+    if is_local(url):
+        top = str(local_path(url))
+        found = [
+            os.path.relpath(os.path.join(folder, name), top)
+            for folder, _, inside in os.walk(top)
+            for name in inside
+        ]
+    elif (place := bucket(url)) is not None:
+        store, key = place
+        paths = retried(url, lambda: [one["path"] for one in _below(store, key)])
+        found = [path.removeprefix(f"{key}/") for path in paths]
+    else:
+        fs, top = filesystem(url)
+        fs.invalidate_cache(top)
+        top = top.rstrip("/")
+        found = [str(p).removeprefix(f"{top}/") for p in retried(url, lambda: fs.find(top))]
+    return sorted(path for path in found if not path.endswith(".part"))
+
+
+def is_folder(url: str) -> bool:
+    """Whether there is a folder at `url`."""
+    if is_local(url):
+        return local_path(url).is_dir()
+    if (place := bucket(url)) is not None:
+        return _is_folder(url, *place)
+    fs, path = filesystem(url)
+    return retried(url, lambda: bool(fs.isdir(path)))
+
+
+def matching(pattern: str) -> list[str]:
+    """URLs of the objects that a pattern with ``*``, ``?`` and ``[…]`` names, sorted."""
+    if is_local(pattern):
+        return sorted(glob.glob(str(local_path(pattern))))
+    if bucket(pattern) is None:
+        fs, path = filesystem(pattern)
+        found = retried(pattern, lambda: fs.glob(path))
+        return sorted(str(fs.unstrip_protocol(p)) for p in found)
+    protocol, _, rest = pattern.partition("://")
+    name, *parts = rest.rstrip("/").split("/")
+    places = [f"{protocol}://{name}"]
+    for part in parts:  # a listing for each folder that matches so far
+        if glob.has_magic(part):
+            places = [
+                join(place, name) for place in places for name in fnmatch.filter(names(place), part)
+            ]
+        else:
+            places = [join(place, part) for place in places]
+    return sorted(place for place in places if glob.has_magic(parts[-1]) or exists(place))
 
 
 def remove(url: str) -> None:
@@ -201,12 +367,211 @@ def remove(url: str) -> None:
         else:
             path.unlink(missing_ok=True)
         return
+    if (place := bucket(url)) is not None:
+        _delete(url, *place)
+        return
     fs, remote = filesystem(url)
     fs.invalidate_cache(remote)
-    if fs.exists(remote):
-        fs.rm(remote, recursive=True)
+    if retried(url, lambda: fs.exists(remote)):
+        retried(url, lambda: fs.rm(remote, recursive=True))
+
+
+def remove_all(urls: Sequence[str]) -> None:
+    """Delete objects of one store, in as few requests as there can be; some may be gone already."""
+    place = bucket(urls[0]) if urls else None
+    if place is None:
+        for url in urls:
+            remove(url)
+        return
+    keys = [key for _, key in filter(None, map(bucket, urls))]
+    _delete_keys(urls[0], place[0], keys)
+
+
+def upload(path: Path, url: str) -> bool:
+    """Copy a file to `url` unless there is an object, as `create` does; for files beyond memory."""
+    if (place := bucket(url)) is not None:
+        store, key = place
+        return _conditional(url, store, key, path, "create")
+    return create(url, path.read_bytes())
 
 
 def protocol(url: str) -> str:
     """Name of the file system behind `url`: file, s3, gs, az, http, memory and so on."""
     return "file" if is_local(url) else str(fsspec.utils.get_protocol(url))
+
+
+_ALONE = threading.Lock()
+"""What the threads of this process do one at a time: in memory, and where locks are processes'."""
+
+
+def _in_memory(url: str) -> tuple[AbstractFileSystem, str]:
+    if protocol(url) != "memory":
+        raise Unreachable(
+            f"{url} lies in a store of kind '{protocol(url)}', where of several processes more "
+            "than one could take the same thing; use a disk, S3, GCS or Azure."
+        )
+    return filesystem(url)
+
+
+@contextmanager
+def _part(path: Path, data: bytes) -> Iterator[Path]:
+    """Write data to a hidden file beside `path`, safe from loss of power; gone at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _link(path: Path, data: bytes) -> bool:
+    """Create a file with its content; a second name of a file is made at once, or not at all."""
+    with _part(path, data) as part:
+        try:
+            os.link(part, path)
+        except FileExistsError:
+            # NFS may say so of what it did itself when an answer was lost
+            return part.stat().st_nlink == 2
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        else:
+            return True
+    try:  # a disk without links; the content follows in a moment
+        with path.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    return True
+
+
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+
+
+def _swap(path: Path, data: bytes, expected: bytes) -> bool:
+    """Compare and replace a file, alone: the lock is the kernel's, so it ends with its holder."""
+    if not path.exists():
+        return False
+    with _ALONE, path.with_name(f".{path.name}.lock.part").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # Linux makes it hold between machines on NFS and Lustre
+        if not path.exists() or path.read_bytes() != expected:
+            return False
+        with _part(path, data) as part:
+            part.replace(path)
+        return True
+
+
+def _with_version(store: Bucket, key: str) -> tuple[bytes, UpdateVersion]:
+    found = obstore.get(store, key)
+    meta = found.meta
+    known = {"e_tag": meta["e_tag"], "version": meta["version"]}
+    said = {name: value for name, value in known.items() if value is not None}
+    return bytes(found.bytes()), cast("UpdateVersion", said)
+
+
+def _conditional(url: str, store: Bucket, key: str, data: bytes | Path, mode: Any) -> bool:
+    """Put an object if the store's own is as `mode` says."""
+    sent = 0
+
+    def request() -> bool:
+        nonlocal sent
+        sent += 1
+        try:
+            obstore.put(store, key, data, mode=mode, use_multipart=False)
+        except (AlreadyExistsError, PreconditionError, FileExistsError):
+            # If a former try of ours did it, and only its answer was lost, the object is ours.
+            ours = data.read_bytes() if isinstance(data, Path) and sent > 1 else data
+            return sent > 1 and bytes(obstore.get(store, key).bytes()) == ours
+        return True
+
+    try:
+        return retried(url, request)
+    except FileNotFoundError:
+        return False  # it was removed meanwhile, and is not what was expected
+
+
+def _stat(url: str, store: Bucket, key: str) -> ObjectMeta | None:
+    try:
+        return retried(url, lambda: obstore.head(store, key)) if key else None
+    except FileNotFoundError:
+        return None
+
+
+def _is_folder(url: str, store: Bucket, key: str) -> bool:
+    """Whether there are objects below; HTTP has no folders."""
+    if isinstance(store, HTTPStore):
+        return False
+    prefix = f"{key}/" if key else None
+    first = retried(url, lambda: next(iter(obstore.list(store, prefix, chunk_size=1)), []))
+    return len(first) > 0
+
+
+def _listed(url: str, store: Bucket, key: str) -> list[str]:
+    if isinstance(store, HTTPStore):
+        raise Unreachable(f"{url} cannot be listed, as HTTP has no folders; name what is in it.")
+    prefix = f"{key}/" if key else None
+    found = retried(url, lambda: obstore.list_with_delimiter(store, prefix))
+    paths = [*found["common_prefixes"], *(one["path"] for one in found["objects"])]
+    return [path.rstrip("/").rsplit("/", 1)[-1] for path in paths]
+
+
+def _delete(url: str, store: Bucket, key: str) -> None:
+    """Delete an object and all below it."""
+    with suppress(FileNotFoundError):
+        retried(url, lambda: obstore.delete(store, key))
+    below = retried(url, lambda: [one["path"] for one in _below(store, key)])
+    _delete_keys(url, store, below)
+
+
+def _delete_keys(url: str, store: Bucket, keys: list[str]) -> None:
+    for first in range(0, len(keys), DELETED_AT_ONCE):
+        some = keys[first : first + DELETED_AT_ONCE]
+        with suppress(FileNotFoundError):  # S3 does not mind; others stop at one that is gone
+            retried(url, partial(obstore.delete, store, some))
+
+
+def _below(store: Bucket, key: str) -> Iterator[ObjectMeta]:
+    if isinstance(store, HTTPStore):
+        return
+    for some in obstore.list(store, f"{key}/"):
+        yield from some
+
+
+class _Reader(io.RawIOBase):
+    """Parts of an object in a bucket, each asked for until it is there."""
+
+    def __init__(self, url: str, store: Bucket, key: str, size: int) -> None:
+        self._url, self._store, self._key, self._size = url, store, key, size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        self._at = max(start + offset, 0)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        length = min(len(buffer), self._size - self._at)
+        if length <= 0:
+            return 0
+        found = retried(
+            self._url,
+            lambda: obstore.get_range(self._store, self._key, start=self._at, length=length),
+        )
+        buffer[:length] = memoryview(found)
+        self._at += length
+        return length

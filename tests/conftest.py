@@ -16,7 +16,6 @@ def new_bucket() -> Iterator[Callable[[str], str]]:
     One server serves all tests: connections are kept between them and lead to it.
     """
     server_module = pytest.importorskip("moto.server")
-    pytest.importorskip("s3fs")
     import boto3
 
     server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)

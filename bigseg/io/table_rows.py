@@ -89,8 +89,7 @@ def _meets(table: pq.ParquetFile, group: int, ids: NDArray[Any]) -> bool:
 
 
 def _opened(url: str) -> pq.ParquetFile:
-    fs, path = files.filesystem(url)
     try:
-        return pq.ParquetFile(fs.open(path, "rb"))
+        return pq.ParquetFile(files.open_read(url))
     except FileNotFoundError:
         raise NotFound(f"There is no table at {url}.") from None

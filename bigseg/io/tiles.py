@@ -173,11 +173,7 @@ def _members(path: str) -> list[str]:
 
 
 def _matching(pattern: str, said: str) -> list[str]:
-    if files.is_local(pattern):
-        found = glob.glob(str(files.local_path(pattern)))
-    else:
-        fs, place = files.filesystem(pattern)
-        found = [str(fs.unstrip_protocol(p)) for p in fs.glob(place)]
+    found = files.matching(pattern)
     if not found:
         raise NotFound(f"No file matches {said}; check the path and its numbers.")
     return sorted(found, key=natural)

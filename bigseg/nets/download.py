@@ -205,8 +205,7 @@ def verify(place: str, facts: Facts, called: str) -> str:
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     hashes = [sha256] if facts.md5 is None else [sha256, md5]
     size = 0
-    fs, path = files.filesystem(place)
-    with fs.open(path, "rb") as file:
+    with files.open_read(place) as file:
         while chunk := file.read(CHUNK):
             size += len(chunk)
             for one in hashes:

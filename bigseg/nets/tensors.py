@@ -113,14 +113,7 @@ def read_tensors(url: str, names: Collection[str] | None = None) -> dict[str, Ar
 def _opened(url: str) -> Iterator[BinaryIO]:
     """Open a file to read, and say in one sentence what is wrong with it."""
     try:
-        if files.is_local(url):
-            file: BinaryIO = files.local_path(url).open("rb")
-        else:
-            fs, path = files.filesystem(url)
-            file = fs.open(path, "rb")
-            if getattr(file, "size", 0) is None:  # a server that reads only from begin to end
-                file = io.BytesIO(fs.cat_file(path))
-        with file:
+        with files.open_read(url) as file:
             yield file
     except BigsegError:
         raise

@@ -110,14 +110,7 @@ def describe(model: str, representation: Name | None = None) -> Model:
     """
     if is_function(model):
         return _describe_function(model, representation)
-    return _describe_file(model, representation, _stamp(locate(model)))
-
-
-def _stamp(url: str) -> str:
-    """What changes when a file does, without reading it."""
-    fs, path = files.filesystem(url)
-    fs.invalidate_cache(path)
-    return str(fs.ukey(path))
+    return _describe_file(model, representation, files.stamp(locate(model)))
 
 
 @lru_cache(maxsize=8)
