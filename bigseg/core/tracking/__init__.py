@@ -1,0 +1,1 @@
+"""Objects of a series of frames, linked to lineages."""

@@ -1,0 +1,209 @@
+"""Which links are possible: near, few for each object, and likelier than what they replace.
+
+Every candidate carries its *gain*: what it saves against the source disappearing and the targets
+appearing. Candidates that save nothing can be in no best solution and are dropped here, so that
+programs stay small and lose nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from bigseg.core.tracking import costs
+from bigseg.core.tracking.costs import Model, Nodes
+from bigseg.core.tracking.detections import Detections, Floats, Ints
+from bigseg.core.tracking.motion import Motion
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Links and divisions; rows of the detections, and gains below 0 for what helps."""
+
+    source: Ints
+    target: Ints
+    gain: Floats
+    mother: Ints
+    daughters: Ints
+    """(n, 2), ascending."""
+    born: Floats
+    """Gain of each division."""
+
+
+_NO_LINKS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+def none() -> Candidates:
+    """No candidates."""
+    empty = np.zeros(0, np.int64)
+    gain = np.zeros(0)
+    return Candidates(empty, empty, gain, empty, np.zeros((0, 2), np.int64), gain)
+
+
+def join(parts: list[Candidates]) -> Candidates:
+    """Return all candidates of `parts`, in this order."""
+    parts = [none(), *parts]
+    names = ("source", "target", "gain", "mother", "daughters", "born")
+    return Candidates(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+
+
+def near(a: Floats, b: Floats, radius: float, k: int, *, both: bool) -> tuple[Ints, Ints]:
+    """Pairs of points of `a` and `b`: the `k` nearest within `radius`, of `a`, or of both sides.
+
+    Sorted and unique. Ties are broken by the order of the points.
+    """
+    if not len(a) or not len(b) or radius <= 0:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    i, j = _nearest(a, b, radius, k)
+    if both:
+        jj, ii = _nearest(b, a, radius, k)
+        i, j = np.concatenate([i, ii]), np.concatenate([j, jj])
+    key = np.unique(i * len(b) + j)
+    return key // len(b), key % len(b)
+
+
+def _nearest(a: Floats, b: Floats, radius: float, k: int) -> tuple[Ints, Ints]:
+    tree = cKDTree(b, balanced_tree=False, compact_nodes=False)
+    k = min(k, len(b))
+    _, j = tree.query(a, k=np.arange(1, k + 1), distance_upper_bound=radius)
+    i = np.repeat(np.arange(len(a)), k)
+    j = j.ravel()
+    found = j < len(b)
+    return i[found].astype(np.int64), j[found].astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far candidates are sought, and how many."""
+
+    move: tuple[float, ...]
+    """Farthest from the predicted position, for 1, 2, ... frames."""
+    division: float
+    """Farthest of a daughter from the mother's predicted position."""
+    neighbours: int = 8
+
+    @classmethod
+    def of(cls, model: Model, neighbours: int = 8) -> Reach:
+        """As far as anything can be likelier than its alternative."""
+        worst = -math.log(min(model.appears, model.appears_at_border) * model.density)
+        worst -= math.log(min(model.disappears, model.disappears_at_border))
+        if model.sizes is not None:
+            # The best that sizes can add to a move: it agrees, where most sizes differ.
+            peak = float(model.sizes.step.cost(np.zeros(1))[0])
+            typical = math.log(model.sizes.deviation * math.sqrt(2 * math.pi)) + 2
+            worst += max(typical - peak, 0.0)
+        move = tuple(s.reach(worst, model.dimensions) for s in model.steps)
+        mean, deviation = model.separation
+        middle = model.middle.scale * 5
+        return cls(move, math.exp(mean + 2.5 * deviation) / 2 + middle, neighbours)
+
+
+def leaving(
+    d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, frame: int
+) -> Candidates:
+    """Candidates whose source, or mother, is in `frame`."""
+    spans = [s for s in range(1, model.gap + 1) if frame + s < d.frames]
+    moves = [_moves(d, n, model, reach, motion, frame, s) for s in spans]
+    i, j, gain = (np.concatenate(column) for column in zip(_NO_LINKS, *moves, strict=True))
+    order = np.lexsort((j, i))
+    i, j, gain = i[order], j[order], gain[order]
+    births = [
+        _births(d, n, model, reach, motion, frame, s)
+        for s in ((1, 1), (1, 2), (2, 2))
+        if max(s) in spans and model.divides > 0
+    ]
+    empty = none()
+    parts = [Candidates(i, j, gain, empty.mother, empty.daughters, empty.born)]
+    parts += [Candidates(empty.source, empty.target, empty.gain, *b) for b in births]
+    return _undominated(join(parts), len(d))
+
+
+def _moves(
+    d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, frame: int, span: int
+) -> tuple[Ints, Ints, Floats]:
+    starts = d.starts
+    a = slice(starts[frame], starts[frame + 1])
+    b = slice(starts[frame + span], starts[frame + span + 1])
+    here = d.position[a] + span * motion.ahead[a] / 2
+    there = d.position[b] - span * motion.behind[b] / 2
+    count = max(reach.neighbours // span, 2)
+    i, j = near(here, there, reach.move[span - 1], count, both=True)
+    squared = ((there[j] - here[i]) ** 2).sum(1)
+    i, j = i + a.start, j + b.start
+    growth = None if n.logs is None else n.logs[j] - n.logs[i]
+    gain = costs.moves(model, squared, span, growth) - n.disappear[i] - n.appear[j]
+    good = gain < 0
+    return i[good], j[good], gain[good]
+
+
+def _births(
+    d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, frame: int,
+    spans: tuple[int, int],
+) -> tuple[Ints, Ints, Floats]:  # fmt: skip
+    """Divisions with one daughter each `spans` frames later: (mother, daughters, gain).
+
+    A daughter of the second frame was missed in the first one; if both are, it was the mother who
+    was missed.
+    """
+    starts = d.starts
+    a = slice(starts[frame], starts[frame + 1])
+    here, ahead = d.position[a], motion.ahead[a]
+    found = []
+    for span in dict.fromkeys(spans):
+        b = slice(starts[frame + span], starts[frame + span + 1])
+        count = reach.neighbours if spans == (1, 1) else reach.neighbours * 3 // 4
+        i, j = near(here + span * ahead, d.position[b], reach.division, count, both=False)
+        found.append((i, j + b.start))
+    i, one, two = _pairs(*found[0]) if len(found) == 1 else _products(*found[0], *found[1])
+    mean = sum(spans) / 2
+    p, q = d.position[one], d.position[two]
+    middle = (((p + q) / 2 - here[i] - mean * ahead[i]) ** 2).sum(1)
+    close = middle < (8 * model.middle.scale) ** 2 * mean
+    i, one, two, middle = i[close] + a.start, one[close], two[close], middle[close]
+    apart = np.sqrt(((p[close] - q[close]) ** 2).sum(1))
+    logs = None if n.logs is None else (n.logs[i], n.logs[one], n.logs[two])
+    cost = costs.divisions(model, middle / mean, apart, logs)
+    if spans != (1, 1):
+        cost = cost - math.log(model.missed)
+    gain = cost - n.disappear[i] - n.appear[one] - n.appear[two]
+    good = gain < 0
+    return i[good], np.c_[one[good], two[good]], gain[good]
+
+
+def _pairs(group: Ints, member: Ints) -> tuple[Ints, Ints, Ints]:
+    """All pairs of members of the same group; groups are sorted."""
+    count = np.bincount(group, minlength=1)
+    start = np.cumsum(count) - count
+    rows = np.arange(len(group))
+    later = start[group] + count[group] - 1 - rows
+    first = np.repeat(rows, later)
+    step = np.arange(len(first)) - np.repeat(np.cumsum(later) - later, later)
+    return group[first], member[first], member[first + 1 + step]
+
+
+def _products(group: Ints, member: Ints, other: Ints, partner: Ints) -> tuple[Ints, Ints, Ints]:
+    """All pairs of a member and a partner of the same group; groups are sorted."""
+    size = max(group.max(initial=0), other.max(initial=0)) + 1
+    count = np.bincount(other, minlength=size)
+    start = np.cumsum(count) - count
+    times = count[group]
+    first = np.repeat(np.arange(len(group)), times)
+    step = np.arange(len(first)) - np.repeat(np.cumsum(times) - times, times)
+    return group[first], member[first], partner[start[group[first]] + step]
+
+
+def _undominated(c: Candidates, size: int) -> Candidates:
+    """Drop divisions that are worse than one daughter having moved and the other appearing."""
+    if not len(c.mother) or not len(c.source):
+        return c
+    key = c.source * size + c.target
+    best = np.zeros(len(c.mother))
+    for k in (0, 1):
+        wanted = c.mother * size + c.daughters[:, k]
+        place = np.minimum(np.searchsorted(key, wanted), len(key) - 1)
+        best = np.minimum(best, np.where(key[place] == wanted, c.gain[place], 0))
+    good = c.born < best
+    return Candidates(c.source, c.target, c.gain, c.mother[good], c.daughters[good], c.born[good])

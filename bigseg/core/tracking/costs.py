@@ -1,0 +1,208 @@
+"""What links cost: minus the log-likelihood of what they claim. The one place for all costs.
+
+Everything is told by one generative story. Of the objects of a frame a share *divides*, a share
+*disappears*, the others go on; a share of all is *missed* by the detector in a frame; new ones
+*appear*, and *false* detections come, anywhere among the others (at `density` objects per unit
+volume). Who goes on is displaced by a step, which is heavy-tailed (a multivariate t distribution);
+its size changes by a factor that is heavy-tailed too. Who divides puts two daughters on
+opposite sides of where it would have been: their *middle* is displaced like a step, their
+*separation* is log-normal and of any direction, their sizes add up to the mother's.
+
+    move       -log P(goes on) - log f(displacement) - log f(size ratio)
+    gap        the same, with as many times -log P(missed) as frames lie between
+    division   -log P(divides) - log f(middle) - log f(separation) - log f(sum) - log f(share)
+    appear     -log P(appears) - log density - log f(size among all)
+    disappear  -log P(disappears)
+    false      -log P(false) - log density - log f(size among all) + log-odds of the score
+
+As every object is explained exactly once as a start (moved to, born, appeared or false), densities
+of the same dimension are compared whatever is chosen, so that costs need no weights. All numbers
+of the story are in `Model`; `rates.estimate` gets them from the series itself, `fit` from known
+links.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg.core.tracking.detections import Detections, Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A multivariate t distribution about 0: nearly normal, with heavier tails."""
+
+    scale: float
+    """In the unit of the quantity."""
+    tail: float = 4.0
+    """Degrees of freedom: few are heavy tails."""
+
+    def cost(self, squared: Floats, dimensions: int = 1) -> Floats:
+        """Minus the log-density at squared distances from the centre."""
+        v, d = self.tail, dimensions
+        constant = (
+            math.lgamma(v / 2)
+            - math.lgamma((v + d) / 2)
+            + d / 2 * math.log(v * math.pi)
+            + d * math.log(self.scale)
+        )
+        return constant + (v + d) / 2 * np.log1p(squared / (v * self.scale**2))
+
+    def reach(self, cost: float, dimensions: int) -> float:
+        """Distance at which the density costs `cost`; 0 where it costs more even at the centre."""
+        room = cost - float(self.cost(np.zeros(1), dimensions)[0])
+        if room <= 0:
+            return 0.0
+        power = min(2 * room / (self.tail + dimensions), 60.0)
+        return self.scale * math.sqrt(self.tail * math.expm1(power))
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How sizes change; all of logarithms."""
+
+    step: Spread
+    """Of size from one frame to the next."""
+    whole: Spread
+    """Of the sum of the daughters over the mother."""
+    growth: float
+    """Where that is centred."""
+    share: Spread
+    """Of one daughter over the other."""
+    mean: float
+    """Of the sizes of all objects, in frame 0."""
+    trend: float
+    """What it changes by per frame."""
+    deviation: float
+    """How far sizes of one frame lie apart."""
+
+    def among_all(self, logs: Floats, frame: NDArray[np.int32]) -> Floats:
+        """Cost of a size among all sizes of its frame."""
+        z = (logs - self.mean - self.trend * frame) / self.deviation
+        return z**2 / 2 + math.log(self.deviation * math.sqrt(2 * math.pi))
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The numbers of the story; lengths in physical units, shares per object and frame."""
+
+    dimensions: int
+    density: float
+    """Objects per unit volume (area in 2D) where objects are."""
+    steps: tuple[Spread, ...]
+    """Of the displacement over 1, 2, ... frames, less what motion predicts."""
+    middle: Spread
+    """Of the middle of two daughters about where their mother would be."""
+    separation: tuple[float, float]
+    """Mean and deviation of the logarithm of the daughters' distance."""
+    divides: float
+    appears: float
+    disappears: float
+    appears_at_border: float
+    disappears_at_border: float
+    missed: float
+    false: float
+    sizes: Sizes | None = None
+
+    @property
+    def gap(self) -> int:
+        """Most frames that a link spans."""
+        return len(self.steps)
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """What is known of each detection before links are: what it costs to start, end or be false."""
+
+    appear: Floats
+    disappear: Floats
+    false: Floats
+    logs: Floats | None
+    """Logarithm of the size."""
+
+
+def nodes(d: Detections, model: Model, frames: tuple[int, int] | None = None) -> Nodes:
+    """Costs of each detection by itself.
+
+    Parameters
+    ----------
+    d, model
+        The detections, or a part of them, and the story.
+    frames
+        First and last frame of the series, in which nothing appears or disappears: those of `d` if
+        not given.
+    """
+    at_border = np.zeros(len(d), np.bool_) if d.border is None else d.border
+    anywhere = np.full(len(d), -math.log(model.density))
+    logs = None
+    if model.sizes is not None and d.size is not None:
+        logs = np.log(d.size)
+        anywhere = anywhere + model.sizes.among_all(logs, d.frame)
+    appear = anywhere - np.log(np.where(at_border, model.appears_at_border, model.appears))
+    disappear = -np.log(np.where(at_border, model.disappears_at_border, model.disappears))
+    first, last = frames or (0, d.frames - 1)
+    appear[d.frame == first] = anywhere[d.frame == first]
+    disappear[d.frame == last] = 0
+    false = anywhere - math.log(model.false)
+    if d.score is not None:
+        false = false + np.log(d.score / (1 - d.score))
+    return Nodes(appear, disappear, false, logs)
+
+
+def moves(model: Model, squared: Floats, frames: int, growth: Floats | None) -> Floats:
+    """Cost of going on over `frames` frames.
+
+    Parameters
+    ----------
+    squared
+        (n,) squared distance from the predicted position.
+    growth
+        (n,) difference of the logarithms of the sizes, if there are sizes.
+    """
+    stays = 1 - model.divides - model.disappears
+    cost = model.steps[frames - 1].cost(squared, model.dimensions) - frames * math.log(stays)
+    if frames > 1:
+        cost = cost - (frames - 1) * math.log(model.missed)
+    if growth is not None and model.sizes is not None:
+        cost = cost + model.sizes.step.cost(growth**2 / frames) + math.log(frames) / 2
+    return cost
+
+
+def divisions(
+    model: Model, middle: Floats, separation: Floats, logs: tuple[Floats, Floats, Floats] | None
+) -> Floats:
+    """Cost of a division.
+
+    Parameters
+    ----------
+    middle
+        (n,) squared distance of the middle of the daughters from the mother's predicted position.
+    separation
+        (n,) distance between the daughters.
+    logs
+        Logarithms of the sizes of mother and daughters.
+    """
+    cost = model.middle.cost(middle, model.dimensions) - math.log(model.divides)
+    cost = cost + apart(model, separation)
+    if logs is not None and model.sizes is not None:
+        mother, a, b = logs
+        whole = np.logaddexp(a, b) - mother - model.sizes.growth
+        cost = cost + model.sizes.whole.cost(whole**2) + model.sizes.share.cost((a - b) ** 2)
+    return cost
+
+
+def apart(model: Model, separation: Floats) -> Floats:
+    """Cost of where two daughters lie about their middle: log-normal distance, any direction.
+
+    The pair has no order, so that each direction stands for its opposite as well.
+    """
+    mean, deviation = model.separation
+    r = np.log(np.maximum(separation, 1e-9 * math.exp(mean)))
+    d = model.dimensions
+    sphere = math.log(2) + d / 2 * math.log(math.pi) - math.lgamma(d / 2)
+    normal = (r - mean) ** 2 / (2 * deviation**2) + math.log(deviation * math.sqrt(2 * math.pi))
+    return np.asarray(normal + d * r + sphere - math.log(2))

@@ -1,0 +1,204 @@
+"""Links of a whole series, from its detections: what all else of tracking is for.
+
+    model = learn(detections, settings)                 # the numbers of the story, from a sample
+    parts = [link_part(detections, core, ...) for core in cores(...)]   # each by itself, anywhere
+    links, dropped = blocks.stitch(parts)
+
+`link` does all of it in one process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from bigseg.core.tracking import blocks, candidates, costs, motion, program, rates
+from bigseg.core.tracking.blocks import Core, Links
+from bigseg.core.tracking.candidates import Candidates, Reach
+from bigseg.core.tracking.costs import Model
+from bigseg.core.tracking.detections import Bools, Detections, Ints
+from bigseg.core.tracking.motion import Motion
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to link; the usual values are for all series alike."""
+
+    mode: str = "global"
+    """'global': the best links of all, by a linear program; 'fast': frame by frame."""
+    gap: int = 2
+    """Frames in which an object may be missed and still be linked."""
+    divisions: bool = True
+    """Whether objects divide."""
+    neighbours: int = 8
+    """Most candidates of an object in another frame, from either side."""
+    max_move: float | None = None
+    """Farthest an object moves in a frame, in physical units; estimated if not given."""
+    max_division: float | None = None
+    """Farthest a daughter is from her mother; estimated if not given."""
+    passes: int = 4
+    """How often links and the numbers behind costs are found in turn."""
+    sample: int = 30_000
+    """Detections that those are estimated from."""
+    core_frames: int = 10
+    core_objects: int = 20_000
+    """A part's own frames, and about how many detections."""
+    seconds: float = 60.0
+    """For an integer program, where a part needs one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Links of a part, and how sure they are the best."""
+
+    links: Links
+    rejected: Ints
+    """Rows of detections that the part owns and takes for false."""
+    value: float
+    """Sum of all gains of the part with its halo."""
+    bound: float
+    """No solution of it is below."""
+    fractional: int
+    """Variables that the linear program left between 0 and 1."""
+
+    @property
+    def gap(self) -> float:
+        """How far the solution may be from the best, as a share; 0 where it is the best."""
+        return max(self.value - self.bound, 0.0) / max(abs(self.bound), 1e-9)
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """What is known of a series once it is linked."""
+
+    links: Links
+    real: Bools
+    """(n,) False for detections that were rejected."""
+    model: Model
+    reach: Reach
+    parts: tuple[Part, ...]
+    dropped: int
+    """Links at faces of parts that disagreed."""
+
+
+def link(d: Detections, settings: Settings | None = None) -> Linked:
+    """Link all detections of a series.
+
+    Parameters
+    ----------
+    d
+        The detections, see `detections.gather`.
+    settings
+        How; the usual ones if not given.
+    """
+    settings = settings or Settings()
+    model = learn(d, settings)
+    drift = motion.still(d)
+    found = [link_part(d, core, model, drift, settings) for core in cores(d, settings)]
+    links, dropped = blocks.stitch([p.links for p in found])
+    real = np.ones(len(d), np.bool_)
+    for part in found:
+        real[part.rejected] = False
+    return Linked(links, real, model, reach_of(model, settings), tuple(found), dropped)
+
+
+def cores(d: Detections, settings: Settings) -> list[Core]:
+    """Return the parts of a series."""
+    return blocks.split(d, settings.core_frames, settings.core_objects)
+
+
+def learn(d: Detections, settings: Settings) -> Model:
+    """Estimate the numbers of the story from the series, or a sample of it."""
+    model = rates.first(d, settings.gap + 1)
+    if not settings.divisions:
+        model = replace(model, divides=0.0)
+    d = sample(d, settings.sample)
+    drift = motion.still(d)
+    for _ in range(settings.passes - 1):
+        links, real, _ = solve(d, model, drift, settings, (int(d.frame.min()), d.frames - 1))
+        model = rates.fit(d, rates.known(links, real), drift, model)
+    return model
+
+
+def sample(d: Detections, most: int) -> Detections:
+    """Return successive frames in the middle of a series that hold about `most` detections."""
+    if len(d) <= most:
+        return d
+    middle = int(d.frame[len(d) // 2])
+    count = max(int(d.frames * most / len(d)), 6)
+    inside = (d.frame >= middle - count // 2) & (d.frame < middle + (count + 1) // 2)
+    return d.take(np.flatnonzero(inside))
+
+
+def link_part(d: Detections, core: Core, model: Model, drift: Motion, settings: Settings) -> Part:
+    """Link what a part owns.
+
+    Parameters
+    ----------
+    d
+        Detections of the whole series, or at least those of the part and its halo (`halo`): rows of
+        the result are rows of these.
+    core
+        The part.
+    model, drift, settings
+        As for all parts.
+    """
+    frames, distance = halo(model, settings)
+    rows = np.flatnonzero(core.holds(d, frames, distance))
+    part = d.take(rows)
+    if not len(part):
+        return Part(blocks.stitch([])[0], rows, 0.0, 0.0, 0)
+    ends = (0, d.frames - 1)
+    links, real, chosen = solve(part, model, drift.take(rows), settings, ends)
+    own = core.holds(part)
+    return Part(
+        blocks.owned(links, rows, own), rows[own & ~real], chosen.value, chosen.bound,
+        chosen.fractional,
+    )  # fmt: skip
+
+
+def halo(model: Model, settings: Settings) -> tuple[int, float]:
+    """Frames and distance that a part sees beyond what it owns."""
+    reach = reach_of(model, settings)
+    return model.gap + 1, 3 * max(reach.division, model.steps[0].scale * 6)
+
+
+def reach_of(model: Model, settings: Settings) -> Reach:
+    """How far candidates are sought."""
+    reach = Reach.of(model, settings.neighbours)
+    if settings.max_move is not None:
+        move = tuple(settings.max_move * k for k in range(1, model.gap + 1))
+        reach = replace(reach, move=move)
+    if settings.max_division is not None:
+        reach = replace(reach, division=settings.max_division)
+    return reach
+
+
+def solve(
+    d: Detections, model: Model, drift: Motion, settings: Settings, ends: tuple[int, int]
+) -> tuple[Links, Bools, program.Chosen]:
+    """Link some detections, all at once; which are real, and how the program ended.
+
+    Parameters
+    ----------
+    ends
+        First and last frame of the whole series.
+    """
+    n = costs.nodes(d, model, ends)
+    reach = reach_of(model, settings)
+    frames = range(int(d.frame[0]), d.frames - 1)
+    c = candidates.join([candidates.leaving(d, n, model, reach, drift, t) for t in frames])
+    chosen = program.solve(c, n, d.conflicts, settings.seconds)
+    return links_of(c, chosen), chosen.real, chosen
+
+
+def links_of(c: Candidates, chosen: program.Chosen) -> Links:
+    """Return what was chosen of the candidates."""
+    a, b = chosen.links, chosen.divisions
+    source = np.concatenate([c.source[a], np.repeat(c.mother[b], 2)])
+    target = np.concatenate([c.target[a], c.daughters[b].ravel()])
+    division = np.arange(len(source)) >= a.sum()
+    gain = np.concatenate([c.gain[a], np.repeat(c.born[b] / 2, 2)])
+    order = np.argsort(target, kind="stable")
+    return Links(source[order], target[order], division[order], gain[order])

@@ -1,0 +1,277 @@
+"""The numbers of the story (`costs.Model`) from the series itself, or from links that are known.
+
+First guesses come from objects that are each other's nearest in the next frame. Then links and
+numbers are found in turn: link with what is known, count and fit (`fit`), link again.
+Every share starts from a weak belief (`BELIEF` objects' worth), so that a short series without a
+division does not prove that there are none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import cKDTree
+
+from bigseg.core.tracking.blocks import Links
+from bigseg.core.tracking.costs import Model, Sizes, Spread
+from bigseg.core.tracking.detections import Bools, Detections, Floats, Ints
+from bigseg.core.tracking.motion import Motion
+
+BELIEF = 50.0
+"""How many observations a first guess of a share counts for."""
+GUESS = {"divides": 0.01, "appears": 0.01, "disappears": 0.01, "missed": 0.01, "false": 0.001}
+TAILS = (1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0)
+FEW = 10
+"""Fewer observations than this do not change a spread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Links taken for true: rows of detections."""
+
+    source: Ints
+    target: Ints
+    mother: Ints
+    daughters: Ints
+    real: Bools
+
+
+def known(links: Links, real: Bools) -> Known:
+    """Sort links by kind."""
+    moved, divided = ~links.division, np.flatnonzero(links.division)
+    divided = divided[np.lexsort((links.target[divided], links.source[divided]))]
+    return Known(
+        links.source[moved],
+        links.target[moved],
+        links.source[divided][::2],
+        links.target[divided].reshape(-1, 2),
+        real,
+    )
+
+
+def first(d: Detections, gap: int) -> Model:
+    """Guess the numbers before anything is linked.
+
+    Parameters
+    ----------
+    d
+        Detections of at least one frame.
+    gap
+        Most frames that a link spans.
+    """
+    dimensions = d.dimensions
+    density, spacing = _density(d, dimensions)
+    steps = _mutual_steps(d)
+    scale = _median_scale(steps, dimensions) if len(steps) >= FEW else spacing / 4
+    scale = max(scale, spacing * 1e-3)
+    sizes = None
+    if d.size is not None:
+        mean, trend, deviation = _trend(np.log(d.size), d.frame)
+        sizes = Sizes(Spread(0.2), Spread(0.3), 0.0, Spread(0.3), mean, trend, deviation)
+    return Model(
+        dimensions=dimensions,
+        density=density,
+        steps=tuple(Spread(scale * math.sqrt(k)) for k in range(1, gap + 1)),
+        middle=Spread(scale * 1.5),
+        separation=(math.log(spacing), 0.5),
+        appears_at_border=2 * GUESS["appears"],
+        disappears_at_border=2 * GUESS["disappears"],
+        sizes=sizes,
+        **GUESS,
+    )
+
+
+def _density(d: Detections, dimensions: int) -> tuple[float, float]:
+    """Objects per volume where objects are, and the usual distance to the nearest."""
+    ball = math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1)
+    found, nearest = [], []
+    for t in _some(d.frames, 50):
+        points = d.position[d.starts[t] : d.starts[t + 1]]
+        k = min(6, len(points) - 1)
+        if k >= 1:
+            distance = cKDTree(points).query(points, k=k + 1)[0]
+            found.append(k / (ball * np.maximum(distance[:, k], 1e-12) ** dimensions))
+            nearest.append(distance[:, 1])
+    if not found:
+        extent = float(np.ptp(d.position, axis=0).max()) or 1.0
+        return 1 / (ball * extent**dimensions), extent
+    spacing = float(np.median(np.concatenate(nearest)))
+    density = float(np.median(np.concatenate(found)))
+    if spacing <= 0:
+        spacing = (1 / (ball * density)) ** (1 / dimensions)
+    return density, spacing
+
+
+def _some(count: int, most: int) -> Ints:
+    """At most `most` numbers below `count`, evenly spread."""
+    return np.unique(np.linspace(0, max(count - 1, 0), min(count, most)).astype(np.int64))
+
+
+def _mutual_steps(d: Detections) -> Floats:
+    """Squared distances of objects that are each other's nearest in successive frames."""
+    found = []
+    for t in _some(d.frames - 1, 50):
+        a = d.position[d.starts[t] : d.starts[t + 1]]
+        b = d.position[d.starts[t + 1] : d.starts[t + 2]]
+        if len(a) and len(b):
+            distance, j = cKDTree(b).query(a)
+            _, i = cKDTree(a).query(b)
+            found.append(distance[i[j] == np.arange(len(a))] ** 2)
+    return np.concatenate(found) if found else np.zeros(0)
+
+
+def _median_scale(squared: Floats, dimensions: int) -> float:
+    """Deviation per axis whose squared lengths would have this median, roughly, if normal."""
+    return math.sqrt(float(np.median(squared)) / (dimensions - 2 / 3 + 4 / (27 * dimensions)))
+
+
+def _trend(logs: Floats, frame: NDArray[np.int32]) -> tuple[float, float, float]:
+    centred = frame - frame.mean()
+    square = float((centred**2).sum())
+    trend = float((centred * logs).sum() / square) if square else 0.0
+    mean = float(logs.mean() - trend * frame.mean())
+    rest = logs - mean - trend * frame
+    return mean, trend, max(float(np.median(np.abs(rest))) * 1.4826, 0.05)
+
+
+def spread(squared: Floats, dimensions: int, before: Spread, least: float = 0.0) -> Spread:
+    """Fit a t distribution about 0 to squared distances: scale and tail of most likelihood.
+
+    Few observations are drawn to `before`.
+    """
+    if len(squared) < FEW:
+        return before
+    best, found = math.inf, before
+    guess = max(_median_scale(squared, dimensions), least, 1e-12)
+    for tail in TAILS:
+        scale = guess
+        for _ in range(30):
+            weight = (tail + dimensions) / (tail + squared / scale**2)
+            scale = max(math.sqrt(float((weight * squared).mean()) / dimensions), least, 1e-12)
+        candidate = Spread(scale, tail)
+        cost = float(candidate.cost(squared, dimensions).sum())
+        if cost < best:
+            best, found = cost, candidate
+    share = len(squared) / (len(squared) + FEW)
+    scale = math.exp(share * math.log(found.scale) + (1 - share) * math.log(before.scale))
+    return Spread(scale, share * found.tail + (1 - share) * before.tail)
+
+
+def fit(d: Detections, known: Known, motion: Motion, before: Model) -> Model:
+    """Count and fit all numbers from links.
+
+    Parameters
+    ----------
+    d, known
+        The detections, and links among them.
+    motion
+        What it predicts.
+    before
+        Beliefs, which few observations change little.
+    """
+    counts = _Counts.of(d, known)
+    steps, middle, separation = _distances(d, known, motion, before)
+    at_border = np.zeros(len(d), np.bool_) if d.border is None else d.border
+    rate = counts.share
+    inside = ~at_border
+    return Model(
+        dimensions=before.dimensions,
+        density=before.density,
+        steps=steps,
+        middle=middle,
+        separation=separation,
+        divides=rate(counts.divided, counts.before_last, "divides") if before.divides else 0.0,
+        appears=rate(counts.appeared, counts.after_first & inside, "appears"),
+        disappears=rate(counts.gone, counts.before_last & inside, "disappears"),
+        appears_at_border=rate(counts.appeared, counts.after_first & at_border, "appears", 2),
+        disappears_at_border=rate(counts.gone, counts.before_last & at_border, "disappears", 2),
+        missed=counts.missed(d, known),
+        false=rate(~known.real, np.ones(len(d), np.bool_), "false"),
+        sizes=_sizes(d, known, before),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    divided: Bools
+    appeared: Bools
+    gone: Bools
+    after_first: Bools
+    before_last: Bools
+
+    @classmethod
+    def of(cls, d: Detections, k: Known) -> _Counts:
+        into, out, divided = (np.zeros(len(d), np.bool_) for _ in range(3))
+        into[k.target] = into[k.daughters.ravel()] = True
+        out[k.source] = out[k.mother] = True
+        divided[k.mother] = True
+        later = (d.frame > d.frame.min()) & k.real
+        earlier = (d.frame < d.frame.max()) & k.real
+        return cls(divided, ~into, ~out, later, earlier)
+
+    @staticmethod
+    def share(event: Bools, among: Bools, name: str, factor: float = 1) -> float:
+        prior = GUESS[name] * factor
+        share = ((event & among).sum() + BELIEF * prior) / (among.sum() + BELIEF)
+        return float(min(share, 0.3))
+
+    @staticmethod
+    def missed(d: Detections, k: Known) -> float:
+        skipped = int((d.frame[k.target] - d.frame[k.source] - 1).sum())
+        prior = BELIEF * GUESS["missed"]
+        return float(min((skipped + prior) / (len(k.source) + BELIEF), 0.3))
+
+
+def _distances(
+    d: Detections, k: Known, motion: Motion, before: Model
+) -> tuple[tuple[Spread, ...], Spread, tuple[float, float]]:
+    dims = before.dimensions
+    span = d.frame[k.target] - d.frame[k.source]
+    step = d.position[k.target] - d.position[k.source]
+    step = step - span[:, None] * (motion.ahead[k.source] + motion.behind[k.target]) / 2
+    squared = (step**2).sum(1)
+    least = before.steps[0].scale * 1e-2
+    steps = [spread(squared[span == 1], dims, before.steps[0], least)]
+    for frames in range(2, before.gap + 1):
+        usual = Spread(steps[0].scale * math.sqrt(frames), steps[0].tail)
+        steps.append(spread(squared[span == frames], dims, usual, least))
+    one, two = d.position[k.daughters[:, 0]], d.position[k.daughters[:, 1]]
+    span = (d.frame[k.daughters].mean(1) - d.frame[k.mother])[:, None]
+    centre = d.position[k.mother] + span * motion.ahead[k.mother]
+    middle = ((((one + two) / 2 - centre) ** 2).sum(1)) / span[:, 0]
+    usual = Spread(steps[0].scale * 1.5, steps[0].tail)
+    apart = np.log(np.maximum(np.sqrt(((one - two) ** 2).sum(1)), 1e-12))
+    return tuple(steps), spread(middle, dims, usual, least), _normal(apart, before.separation)
+
+
+def _normal(x: Floats, before: tuple[float, float]) -> tuple[float, float]:
+    if len(x) < 2:
+        return before
+    share = len(x) / (len(x) + FEW)
+    mean = share * float(np.mean(x)) + (1 - share) * before[0]
+    variance = share * float(np.var(x)) + (1 - share) * before[1] ** 2
+    return mean, max(math.sqrt(variance), 0.05)
+
+
+def _sizes(d: Detections, k: Known, before: Model) -> Sizes | None:
+    if d.size is None or before.sizes is None:
+        return None
+    was, logs = before.sizes, np.log(d.size)
+    span = d.frame[k.target] - d.frame[k.source]
+    step = (logs[k.target] - logs[k.source]) ** 2 / np.maximum(span, 1)
+    a, b = logs[k.daughters[:, 0]], logs[k.daughters[:, 1]]
+    whole = np.logaddexp(a, b) - logs[k.mother]
+    share = len(whole) / (len(whole) + FEW)
+    growth = share * float(np.median(whole)) if len(whole) else 0.0
+    return Sizes(
+        step=spread(step, 1, was.step, 0.005),
+        whole=spread((whole - growth) ** 2, 1, was.whole, 0.01),
+        growth=growth,
+        share=spread((a - b) ** 2, 1, was.share, 0.01),
+        mean=was.mean,
+        trend=was.trend,
+        deviation=was.deviation,
+    )
