@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bigseg.cli import (
+    arrays,
     calibrating,
     correcting,
     images,
@@ -61,6 +62,7 @@ def _options(
 
 segmenting.add_to(app)
 running.add_to(app)
+arrays.add_to(app)
 images.add_to(app)
 judging.add_to(app)
 correcting.add_to(app)

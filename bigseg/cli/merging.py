@@ -13,6 +13,7 @@ from bigseg.cli.options import (
     Cluster,
     Debug,
     Json,
+    Prepare,
     Quiet,
     Workers,
     examples,
@@ -186,6 +187,7 @@ def merge(
             rich_help_panel=WORK,
         ),
     ] = False,
+    prepare: Prepare = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -223,6 +225,10 @@ def merge(
     if dry_run:
         plan = merging.dry_run(spec, run)
         say(plan.as_dict(), plan.text(), quiet=quiet, as_json=as_json)
+        return
+    if prepare:
+        ready = merging.prepare(spec, run=run, overwrite=overwrite)
+        say(ready.as_dict(), ready.text(), quiet=quiet, as_json=as_json)
         return
     with follow(quiet=quiet, as_json=as_json) as listener:
         result = merging.execute(

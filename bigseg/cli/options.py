@@ -19,9 +19,9 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 Cluster = Annotated[
     str | None,
     typer.Option(
-        metavar="NAME",
-        help="Where blocks are computed: local (processes), threads, serial, or the address of a "
-        "Dask scheduler, tcp://…",
+        metavar="FILE|NAME",
+        help="Where blocks are computed: local (processes), threads, serial, the address of a Dask "
+        "scheduler, tcp://…, or a TOML file that says more: GPUs, batch systems, Kubernetes.",
         show_default="local",
         rich_help_panel="Work",
     ),
@@ -32,6 +32,14 @@ Workers = Annotated[
         min=1,
         help="Blocks computed at once.",
         show_default="as many as cores",
+        rich_help_panel="Work",
+    ),
+]
+Prepare = Annotated[
+    bool,
+    typer.Option(
+        "--prepare",
+        help="Check everything, write the run folder, compute nothing: for 'bigseg jobs'.",
         rich_help_panel="Work",
     ),
 ]

@@ -13,6 +13,7 @@ from bigseg.cli.options import (
     Cluster,
     Debug,
     Json,
+    Prepare,
     Quiet,
     Workers,
     examples,
@@ -137,6 +138,7 @@ def restore(
             rich_help_panel=WORK,
         ),
     ] = False,
+    prepare: Prepare = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -168,6 +170,10 @@ def restore(
     if dry_run:
         plan = restoration.dry_run(spec, run)
         say(plan.as_dict(), plan.text(), quiet=quiet, as_json=as_json)
+        return
+    if prepare:
+        ready = restoration.prepare(spec, run=run, overwrite=overwrite)
+        say(ready.as_dict(), ready.text(), quiet=quiet, as_json=as_json)
         return
     with follow(quiet=quiet, as_json=as_json) as listener:
         result = restoration.execute(

@@ -1,10 +1,10 @@
-"""Commands about a run: continue it, see how far it is, do one block."""
+"""Commands about a run: continue it, see how far it is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
@@ -37,13 +37,6 @@ def add_to(app: typer.Typer) -> None:
             "watch bigseg status embryo.zarr.cells.bigseg",
         ),
     )(status)
-    app.command(
-        "block",
-        epilog=examples(
-            "bigseg block embryo.zarr.cells.bigseg --stage label --index 17",
-            "bigseg block embryo.zarr.cells.bigseg --stage label --index 0-1-2-3 --debug",
-        ),
-    )(block)
 
 
 def continue_run(
@@ -91,29 +84,3 @@ def status(
     steps = read_status(run)
     found = {"run": run, "steps": [asdict(step) for step in steps]}
     say(found, status_text(steps), quiet=quiet, as_json=as_json)
-
-
-def block(
-    run: RunFolder,
-    stage: Annotated[
-        str, typer.Option(metavar="STEP", help="Step of the run, as 'bigseg status' lists them.")
-    ],
-    index: Annotated[
-        str, typer.Option(metavar="N|T-Z-Y-X", help="Number of the block, or its index.")
-    ],
-    quiet: Quiet = False,
-    as_json: Json = False,
-    debug: Debug = False,
-) -> None:
-    """Run one block of one step, without Dask: for job arrays, and to look into a failure.
-
-    It does what a worker would do, writes the block and records it. Earlier steps must be done.
-    """
-    from bigseg.run.worker import run_block
-
-    outcome = run_block(run, stage, index)
-    if outcome.status == "failed":
-        from bigseg.errors import BlocksFailed
-
-        raise BlocksFailed(stage, {outcome.block: outcome.error}, run)
-    say(asdict(outcome), outcome.text(), quiet=quiet, as_json=as_json)

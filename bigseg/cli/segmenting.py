@@ -16,6 +16,7 @@ from bigseg.cli.options import (
     Cluster,
     Debug,
     Json,
+    Prepare,
     Quiet,
     Workers,
     examples,
@@ -146,6 +147,22 @@ def segment(
             rich_help_panel=VOXELS,
         ),
     ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Label image, of any resolution, that is not 0 where objects are looked for.",
+            rich_help_panel=VOXELS,
+        ),
+    ] = None,
+    skip_background: Annotated[
+        bool,
+        typer.Option(
+            "--skip-background",
+            help="Compute nothing where a coarse level shows nothing but background.",
+            rich_help_panel=VOXELS,
+        ),
+    ] = False,
     dims: Annotated[
         str | None,
         typer.Option(
@@ -410,6 +427,7 @@ def segment(
             rich_help_panel=WORK,
         ),
     ] = False,
+    prepare: Prepare = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -426,6 +444,8 @@ def segment(
         diameter=diameter,
         channels=split(channels),
         level=level,
+        mask=mask,
+        skip_background=skip_background or None,
         dims=dims,
         anisotropy=anisotropy,
         flow_threshold=flow_threshold,
@@ -469,6 +489,10 @@ def segment(
         plan = work.look_ahead(run)
         say(plan.as_dict(), plan.text(), quiet=quiet, as_json=as_json)
         return
+    if prepare:
+        ready = work.prepare(run=run, overwrite=overwrite)
+        say(ready.as_dict(), ready.text(), quiet=quiet, as_json=as_json)
+        return
     with follow(quiet=quiet, as_json=as_json) as listener:
         result = work.execute(
             run=run,
@@ -494,6 +518,7 @@ class Work:
     """What is to be done, whichever way."""
 
     look_ahead: Callable[[str | None], Any]
+    prepare: Callable[..., Any]
     execute: Callable[..., Any]
 
 
@@ -507,8 +532,16 @@ def _work(config: str | None, options: dict[str, Any]) -> Work:
     settings = (read_config(config) if config else {}) | options
     if "source" in settings:
         maps = parse_as(EmSpec, settings)
-        return Work(partial(em_pipeline.dry_run, maps), partial(em_pipeline.segment_maps, maps))
+        return Work(
+            partial(em_pipeline.dry_run, maps),
+            partial(em_pipeline.prepare, maps),
+            partial(em_pipeline.segment_maps, maps),
+        )
     if "model" not in settings:
         raise typer.BadParameter("no model is chosen; give --model nuclei, or the path of weights")
     spec = parse(settings)
-    return Work(partial(pipeline.dry_run, spec), partial(pipeline.execute, spec))
+    return Work(
+        partial(pipeline.dry_run, spec),
+        partial(pipeline.prepare, spec),
+        partial(pipeline.execute, spec),
+    )

@@ -79,8 +79,8 @@ class Prepared:
         return (
             f"{self.run} is ready: {len(self.steps)} steps, up to {widest[1]} blocks "
             f"({widest[0]}). Nothing is computed yet.\n"
-            f"bigseg jobs {self.run} --scheduler slurm --write jobs   writes jobs of a batch system\n"
-            f"bigseg run {self.run}   computes it here"
+            f"'bigseg jobs {self.run}' writes jobs of a batch system that compute it, "
+            f"'bigseg run {self.run}' computes it here."
         )
 
 
@@ -93,8 +93,10 @@ def prepare(claimed: Claim, *, first: Callable[[], None] = lambda: None) -> Prep
         See `carry_out`.
     """
     run = claimed.run
-    claimed.take()
-    first()
+    with drive(run.url):
+        check_still_free(claimed)
+        claimed.take()
+        first()
     return Prepared(run.url, claimed.target, tuple((s.name, len(s.spec.grid)) for s in run.steps))
 
 
@@ -222,7 +224,7 @@ def carry_out(
     where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
     try:
         with (
-            open_cluster(where, workers, widest(run.steps)) as opened,
+            open_cluster(where, workers, widest(run.steps), listen=listener) as opened,
             drive(run.url) as lease,
         ):
             check_still_free(claimed)

@@ -8,8 +8,10 @@ from math import prod
 from bigseg import files
 from bigseg.errors import ImageError
 from bigseg.events import Listener, ignore
+from bigseg.jobs import begin
 from bigseg.jobs.begin import (
     DryRun,
+    Prepared,
     carry_out,
     check_unfinished,
     claim_result,
@@ -87,12 +89,22 @@ def segment_maps(
         In a sentence: before anything is written if something does not fit, or afterwards if
         blocks failed.
     """
-    spec, url = _absolute(spec, run)
-    planned = plan_em(spec, url)
-    made = plan_run(url, spec, planned)
-    _check_memory(made, cluster, workers)
-    claimed = claim_result(made, spec.target, [spec.image], overwrite=overwrite, is_kind=is_em)
+    spec, claimed = _claimed(spec, run, overwrite)
+    _check_memory(claimed.run, cluster, workers)
     return _do(claimed, spec, cluster, workers, listener)
+
+
+def prepare(spec: EmSpec, *, run: str | None = None, overwrite: bool = False) -> Prepared:
+    """Check everything and write the run folder; job arrays, or `resume`, do the rest."""
+    return begin.prepare(_claimed(spec, run, overwrite)[1])
+
+
+def _claimed(spec: EmSpec, run: str | None, overwrite: bool) -> tuple[EmSpec, Claim]:
+    """Plan a run and decide how it begins; nothing is written."""
+    spec, url = _absolute(spec, run)
+    made = plan_run(url, spec, plan_em(spec, url))
+    claimed = claim_result(made, spec.target, [spec.image], overwrite=overwrite, is_kind=is_em)
+    return spec, claimed
 
 
 def resume(

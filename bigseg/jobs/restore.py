@@ -11,8 +11,10 @@ from bigseg.errors import ImageError
 from bigseg.events import Listener, ignore
 from bigseg.grid import size
 from bigseg.io.volume import Volume
+from bigseg.jobs import begin
 from bigseg.jobs.begin import (
     DryRun,
+    Prepared,
     carry_out,
     check_unfinished,
     claim_result,
@@ -111,15 +113,25 @@ def execute(
     listener: Listener = ignore,
 ) -> Restored:
     """Do what a specification says; see `restore`."""
+    claimed = _claimed(spec, run, overwrite)
+    steps = [Step(step.name, step.stage, step.spec) for step in claimed.run.steps]
+    need = ("restore", worker_bytes(_restored(steps)))
+    check_memory(need, workers_for(claimed.run, cluster, workers), memory(), "a coarser --level")
+    return _do(claimed, cluster, workers, listener)
+
+
+def prepare(spec: RestoreSpec, *, run: str | None = None, overwrite: bool = False) -> Prepared:
+    """Check everything and write the run folder; job arrays, or `resume`, do the rest."""
+    return begin.prepare(_claimed(spec, run, overwrite))
+
+
+def _claimed(spec: RestoreSpec, run: str | None, overwrite: bool) -> Claim:
+    """Plan a run and decide how it begins; nothing is written."""
     spec, url = _absolute(spec, run)
-    planned = plan_restore(spec, url)
-    made = plan_run(url, spec, planned)
-    need = ("restore", worker_bytes(_restored(planned)))
-    check_memory(need, workers_for(made, cluster, workers), memory(), "a coarser --level")
-    claimed = claim_result(
+    made = plan_run(url, spec, plan_restore(spec, url))
+    return claim_result(
         made, spec.target, [spec.image], overwrite=overwrite, is_kind=is_restoration
     )
-    return _do(claimed, cluster, workers, listener)
 
 
 def resume(

@@ -9,8 +9,10 @@ from bigseg import files
 from bigseg.errors import ImageError, SpecError
 from bigseg.events import Listener, ignore
 from bigseg.io.volume import Volume
+from bigseg.jobs import begin
 from bigseg.jobs.begin import (
     DryRun,
+    Prepared,
     carry_out,
     check_unfinished,
     look_ahead,

@@ -10,8 +10,10 @@ from typing import Any
 from bigseg import files
 from bigseg.errors import SpecError
 from bigseg.events import Listener, ignore
+from bigseg.jobs import begin
 from bigseg.jobs.begin import (
     DryRun,
+    Prepared,
     carry_out,
     claim_result,
     look_ahead,
@@ -118,14 +120,26 @@ def execute(
     listener: Listener = ignore,
 ) -> Merged:
     """Do what a specification says; see `merge`."""
+    planned, claimed = _claimed(spec, run, overwrite)
+    need = ("tiles", worker_bytes(planned))
+    check_memory(need, workers_for(claimed.run, cluster, workers), memory(), "smaller tiles")
+    return _do(claimed, planned, cluster, workers, listener)
+
+
+def prepare(spec: MergeSpec, *, run: str | None = None, overwrite: bool = False) -> Prepared:
+    """Check everything and write the run folder; job arrays, or `resume`, do the rest."""
+    planned, claimed = _claimed(spec, run, overwrite)
+    return begin.prepare(claimed, first=lambda: tiles.write_tiles(claimed.run.url, planned.table))
+
+
+def _claimed(spec: MergeSpec, run: str | None, overwrite: bool) -> tuple[MergePlan, Claim]:
+    """Plan a run and decide how it begins; nothing is written."""
     spec, url = _absolute(spec, run)
     planned = plan_merge(spec, url)
     made = plan_run(url, spec, planned.steps)
-    need = ("tiles", worker_bytes(planned))
-    check_memory(need, workers_for(made, cluster, workers), memory(), "smaller tiles")
     sources = sorted({*map(str, planned.table["file"])})
     claimed = claim_result(made, spec.target, sources, overwrite=overwrite, is_kind=is_merging)
-    return _do(claimed, planned, cluster, workers, listener)
+    return planned, claimed
 
 
 def resume(

@@ -1,0 +1,258 @@
+"""Submissions of a run: a numbered folder each, what was submitted, and what became of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from bigseg.errors import BigsegError, OutputExists, SpecError
+from bigseg.run.arrays.plan import Job, plan_jobs
+from bigseg.run.arrays.schedulers import alive, find_scheduler, largest_array
+from bigseg.run.arrays.scripts import Place, Wishes, write_scripts
+from bigseg.run.folder import Run
+from bigseg.run.ledger import Ledger
+from bigseg.run.share import parse_numbers
+
+PLAN, SUBMITTED = "jobs.json", "submitted"
+LOG_END = 4000
+"""Bytes at the end of a log that are looked at for a reason."""
+
+
+class NotSubmitted(BigsegError, RuntimeError):
+    """The batch system did not take a job."""
+
+
+@dataclass(frozen=True)
+class FailedTask:
+    """A task of the last submission that ended and did not do all its blocks."""
+
+    step: str
+    job: str
+    """Id in the batch system."""
+    task: int
+    """Index in the array of that job."""
+    blocks: str
+    """Those that are not done."""
+    reason: str
+    log: str
+
+    def text(self) -> str:
+        """Say it to a person."""
+        blocks = f", block(s) {self.blocks}" if self.blocks else ""
+        return (
+            f"{self.step}, job {self.job} task {self.task}{blocks}: {self.reason}\n    {self.log}"
+        )
+
+
+@dataclass(frozen=True)
+class Submission:
+    """Jobs that were written, and perhaps submitted."""
+
+    run: str
+    script: str
+    """What submits them; empty if nothing is left to do."""
+    jobs: tuple[tuple[str, int, int], ...]
+    """Name, tasks and blocks of each; no tasks where a job does steps one after the other."""
+    failed: tuple[FailedTask, ...]
+    """Tasks of the submission before it that failed; these jobs do their blocks again."""
+    ids: tuple[str, ...] = ()
+    """Of the jobs in the batch system, if they were submitted."""
+
+    def text(self) -> str:
+        """Say it to a person."""
+        if not self.script:
+            return f"{self.run} is finished; there is nothing to submit."
+        lines = []
+        if self.failed:
+            lines += [f"{len(self.failed)} task(s) of the last submission failed:"]
+            lines += [f"  {task.text()}" for task in self.failed]
+        lines += [f"{'job':<24}{'tasks':>8}{'blocks':>9}"]
+        lines += [f"{n:<24}{t or '':>8}{b or '':>9}" for n, t, b in self.jobs]
+        if self.ids:
+            lines += [f"submitted   {' '.join(self.ids)}"]
+            lines += [f"'bigseg status {self.run} --watch 10' shows how far they are."]
+        else:
+            lines += [f"'{self.script}' submits them."]
+        return "\n".join(lines)
+
+
+def write_submission(
+    run: Run,
+    folder: Path,
+    scheduler: str,
+    wishes: Wishes,
+    *,
+    blocks_per_task: int | None = None,
+    max_array: int | None = None,
+) -> Submission:
+    """Write jobs for what is left of a run into a new folder 1, 2, … in `folder`.
+
+    Raises
+    ------
+    OutputExists
+        If the folder holds something else, or jobs of another run.
+    SpecError
+        If jobs that were submitted last still wait or run.
+    """
+    system = find_scheduler(scheduler)
+    last = _last(folder, run)
+    failed: tuple[FailedTask, ...] = ()
+    if last is not None:
+        _check_ended(last, run)
+        failed = tuple(failed_tasks(last, run))
+    jobs = plan_jobs(run, blocks_per_task=blocks_per_task, gpus=wishes.uses_gpus)
+    if not jobs:
+        return Submission(run.url, "", (), ())
+    place = Place(_next(folder, last), run.url, system)
+    script = write_scripts(place, jobs, wishes, max_array or largest_array(system))
+    content = {"run": run.url, "scheduler": scheduler, "jobs": [asdict(job) for job in jobs]}
+    (place.folder / PLAN).write_text(json.dumps(content, indent=1))
+    return Submission(run.url, str(script), tuple(map(_row, jobs)), failed)
+
+
+def _row(job: Job) -> tuple[str, int, int]:
+    return job.name, len(job.tasks), sum(len(parse_numbers(blocks)) for blocks in job.tasks)
+
+
+def _last(folder: Path, run: Run) -> Path | None:
+    """Folder of the last submission of a run."""
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        raise OutputExists(f"{folder} is a file; name a folder with --write.")
+    known = sorted((path for path in folder.iterdir() if path.name.isdecimal()), key=_number)
+    strange = [path.name for path in folder.iterdir() if not path.name.isdecimal()]
+    if strange or any(not (path / PLAN).exists() for path in known):
+        raise OutputExists(
+            f"{folder} holds {strange[0] if strange else known[-1].name}, which 'bigseg jobs' has "
+            "not written; name another folder with --write."
+        )
+    if not known:
+        return None
+    other = json.loads((known[-1] / PLAN).read_text())["run"]
+    if other != run.url:
+        raise OutputExists(f"{folder} holds jobs of {other}; name another folder with --write.")
+    return known[-1]
+
+
+def _number(path: Path) -> int:
+    return int(path.name)
+
+
+def _next(folder: Path, last: Path | None) -> Path:
+    """Folder for the next submission. One that was written only gives way."""
+    if last is None:
+        return folder / "1"
+    if (last / SUBMITTED).exists():
+        return folder / str(_number(last) + 1)
+    for path in sorted(last.rglob("*"), reverse=True):
+        path.rmdir() if path.is_dir() else path.unlink()
+    last.rmdir()
+    return last
+
+
+@dataclass(frozen=True)
+class _Submitted:
+    """A line of what `submit.sh` notes."""
+
+    id: str
+    name: str
+    first: int
+    tasks: int
+
+
+def _submitted(folder: Path) -> list[_Submitted]:
+    path = folder / SUBMITTED
+    lines = path.read_text().splitlines() if path.exists() else []
+    rows = [line.split() for line in lines]
+    return [_Submitted(row[0], row[1], int(row[2]), int(row[3])) for row in rows if len(row) == 4]
+
+
+def _check_ended(folder: Path, run: Run) -> None:
+    """Refuse while jobs wait or run: their blocks would be computed twice."""
+    system = find_scheduler(json.loads((folder / PLAN).read_text())["scheduler"])
+    numbers = {re.sub(r"\D.*", "", job.id) for job in _submitted(folder)}
+    still = alive(system, numbers)
+    if still:
+        raise SpecError(
+            f"Jobs {', '.join(still)} of {folder} still wait or run; 'bigseg status {run.url}' "
+            f"shows how far they are, '{system.cancel} {' '.join(still)}' ends them."
+        )
+
+
+def failed_tasks(folder: Path, run: Run) -> Iterator[FailedTask]:
+    """Tasks that ended without having done their blocks; none for steps that never began."""
+    jobs = {job["name"]: job for job in json.loads((folder / PLAN).read_text())["jobs"]}
+    for sent in _submitted(folder):
+        job = jobs[sent.name]
+        if job["step"]:
+            yield from _failed_of_array(folder, run, sent, job)
+        else:
+            yield from _failed_of_steps(folder, run, sent, job)
+
+
+def _failed_of_array(
+    folder: Path, run: Run, sent: _Submitted, job: dict[str, list[str]]
+) -> Iterator[FailedTask]:
+    step = run.step(str(job["step"]))
+    ledger = Ledger.of(run, step)
+    if ledger.is_finished():
+        return
+    done = ledger.tally(len(step.spec.grid)).done
+    failures = ledger.failed()
+    for index, blocks in enumerate(job["tasks"][sent.first : sent.first + sent.tasks], 1):
+        left = [number for number in parse_numbers(blocks) if not done[number]]
+        log = _log(folder, sent, index)
+        if not left or not log.exists():
+            continue
+        known = next((failures[n]["error"] for n in left if n in failures), None)
+        named = ",".join(map(str, left[:5])) + (", …" if len(left) > 5 else "")
+        yield FailedTask(step.name, sent.id, index, named, known or _ending(log), str(log))
+
+
+def _failed_of_steps(
+    folder: Path, run: Run, sent: _Submitted, job: dict[str, list[str]]
+) -> Iterator[FailedTask]:
+    log = _log(folder, sent, 1)
+    names = [name for name in (job["closes"], *job["steps"]) if name]
+    left = [name for name in names if not Ledger.of(run, run.step(str(name))).is_finished()]
+    if left and log.exists():
+        yield FailedTask(str(left[0]), sent.id, 1, "", _ending(log), str(log))
+
+
+def _log(folder: Path, sent: _Submitted, index: int) -> Path:
+    return folder / "logs" / f"{sent.name}.{sent.first}+{index}.log"
+
+
+def _ending(log: Path) -> str:
+    """Last line of a log, where batch systems say why they ended a job."""
+    with log.open("rb") as file:
+        file.seek(max(log.stat().st_size - LOG_END, 0))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    return next((line for line in reversed(lines) if line), "it was ended without a word")
+
+
+def submit(made: Submission) -> Submission:
+    """Run `submit.sh`, which notes the ids of the jobs.
+
+    Raises
+    ------
+    NotSubmitted
+        With what the batch system said, and which jobs it has taken already.
+    """
+    try:
+        done = subprocess.run(
+            [made.script], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        said = done.stderr.strip() or done.stdout.strip() or "it said nothing"
+    except OSError as error:
+        raise NotSubmitted(f"{made.script} cannot be run ({error}).") from None
+    ids = tuple(job.id for job in _submitted(Path(made.script).parent))
+    if done.returncode:
+        taken = f"Submitted already: {' '.join(ids)}." if ids else "No job was submitted."
+        raise NotSubmitted(f"{made.script} failed: {said.splitlines()[-1].rstrip('.')}. {taken}")
+    return replace(made, ids=ids)

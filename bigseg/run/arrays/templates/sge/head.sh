@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+#$ -S /bin/bash
+#$ -N @JOB@
+#$ -l h_rt=@TIME@
+#$ -l mem_free=@MEMORY_OF_CORE@G
+#$ -pe smp @CORES@
+#$ -j y
+@DIRECTIVES@

@@ -1,0 +1,6 @@
+
+# @WHAT@
+set -euo pipefail
+@ENVIRONMENT@
+
+@LINES@
