@@ -131,7 +131,14 @@ def sample(d: Detections, most: int) -> Detections:
     return d.take(np.flatnonzero(inside))
 
 
-def link_part(d: Detections, core: Core, model: Model, drift: Motion, settings: Settings) -> Part:
+def link_part(
+    d: Detections,
+    core: Core,
+    model: Model,
+    drift: Motion,
+    settings: Settings,
+    ends: tuple[int, int] | None = None,
+) -> Part:
     """Link what a part owns.
 
     Parameters
@@ -143,13 +150,15 @@ def link_part(d: Detections, core: Core, model: Model, drift: Motion, settings: 
         The part.
     model, drift, settings
         As for all parts.
+    ends
+        First and last frame of the whole series, if `d` is not all of it.
     """
     frames, distance = halo(model, settings)
     rows = np.flatnonzero(core.holds(d, frames, distance))
     part = d.take(rows)
     if not len(part):
         return Part(blocks.stitch([])[0], rows, 0.0, 0.0, 0)
-    ends = (0, d.frames - 1)
+    ends = ends or (0, d.frames - 1)
     links, real, chosen = solve(part, model, drift.take(rows), settings, ends)
     own = core.holds(part)
     return Part(
