@@ -1,6 +1,7 @@
 """The peers' own environments, beside the checkout's and never mixed with it.
 
     python benchmarks/peers.py            # make them (minutes, 2 GB each) and say where they are
+    python benchmarks/peers.py scorers    # only what judges tracks (a minute)
 
 `bench-env/` is git-ignored; delete it to start afresh.
 """
@@ -33,6 +34,9 @@ CELLPOSE_3 = (
     "tifffile==2026.3.3",
     "pyyaml",
 )
+SCORERS = ("traccuracy==0.4.3", "py-ctcmetrics==1.3.3", "geff==1.3.1.1.3")
+"""Judges of tracks; apart, as geff needs older click and numcodecs than others here."""
+ENVIRONMENT_SCORERS = ENVIRONMENT / "scorers"
 
 # torchvision's wheel is compiled against the CUDA build of torch; on a CPU build its import stops
 # at operators that do not exist. Nothing that is compared here uses them, so a start-up hook
@@ -149,5 +153,7 @@ def peer_environment(threads: int | None = 1) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    print(peer_python())
-    print(peer_python(CELLPOSE_3, ENVIRONMENT_3))
+    if "scorers" not in sys.argv[1:]:
+        print(peer_python())
+        print(peer_python(CELLPOSE_3, ENVIRONMENT_3))
+    print(peer_python(SCORERS, ENVIRONMENT_SCORERS))
