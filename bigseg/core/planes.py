@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from bigseg.types import Floats
 
-PlaneFunction = Callable[[Floats], Floats]
-"""(n, c, h, w) planes to (n, k, h, w): flow along h, flow along w, then logits; or logits only."""
+PlaneFunction = Callable[..., Floats]
+"""(n, c, h, w) planes to (n, k, h, w): flow along h, flow along w, then logits; or logits only.
+Besides, it is given which pixels (n, h, w) are wanted, where not all are."""
 
 ORIENTATIONS = ((0, (1, 2)), (1, (0, 2)), (2, (0, 1)))
 """Axis along which planes are stacked, and the two axes they contain, of (z, y, x)."""
@@ -31,6 +32,7 @@ def predict_volume(
     outputs: int = 3,
     vectors: bool = True,
     planes: int = 32,
+    wanted: NDArray[np.bool_] | None = None,
 ) -> Floats:
     """Average the outputs of planes in all three orientations.
 
@@ -49,6 +51,8 @@ def predict_volume(
         Whether the first two are flows.
     planes
         Planes per call, which bounds the memory.
+    wanted : (z, y, x) bool, or None for all
+        Voxels of the volume whose outputs matter; elsewhere they may be anything.
 
     Returns
     -------
@@ -60,12 +64,15 @@ def predict_volume(
     field = np.zeros((outputs + vectors, *shape), np.float32)
     for across, within in ORIENTATIONS:
         stack = np.moveaxis(volume, 1 + across, 0)  # (n, c, h, w)
+        there = volume if wanted is None else np.moveaxis(wanted, across, 0)
         result = np.moveaxis(field, 1 + across, 1)  # (4, n, h, w)
         crop = (slice(None), slice(None), *(slice(*core[axis]) for axis in within))
         start, stop = core[across]
         for first in range(start, stop, planes):
             chosen = slice(first, min(first + planes, stop))
-            maps = predict(np.ascontiguousarray(stack[chosen]))[crop]
+            part = np.ascontiguousarray(stack[chosen])
+            maps = predict(part) if wanted is None else predict(part, there[chosen])
+            maps = maps[crop]
             place = slice(chosen.start - start, chosen.stop - start)
             for channel, axis in enumerate(within if vectors else ()):
                 result[axis, place] += maps[:, channel] / 2
@@ -94,3 +101,26 @@ def resample(array: Floats, axis: int, at: NDArray[np.float64]) -> Floats:
     step *= weight
     result += step
     return result
+
+
+def needed_for(
+    wanted: NDArray[np.bool_], axis: int, at: NDArray[np.float64], length: int
+) -> NDArray[np.bool_]:
+    """What `resample` must be given for the wanted voxels of its result, along one axis.
+
+    Parameters
+    ----------
+    wanted
+        Of the result.
+    axis, at
+        As for `resample`.
+    length
+        Of what it is given, along the axis.
+    """
+    at = np.clip(at, 0, length - 1)
+    lower = np.minimum(at.astype(np.intp), max(length - 2, 0))
+    moved = np.moveaxis(wanted, axis, 0)
+    needed = np.zeros((length, *moved.shape[1:]), bool)
+    for places in (lower, np.minimum(lower + 1, length - 1)):
+        np.logical_or.at(needed, places, moved)
+    return np.moveaxis(needed, 0, axis)

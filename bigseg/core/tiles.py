@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bigseg.types import Floats
 
@@ -96,7 +97,12 @@ def with_flips(net: TileFunction, vectors: bool) -> TileFunction:
 
 
 def predict_planes(
-    net: TileFunction, planes: Floats, tiling: Tiling, outputs: int, batch: int
+    net: TileFunction,
+    planes: Floats,
+    tiling: Tiling,
+    outputs: int,
+    batch: int,
+    wanted: NDArray[np.bool_] | None = None,
 ) -> Floats:
     """Run a network over all tiles of a stack of planes and blend the outputs.
 
@@ -111,6 +117,9 @@ def predict_planes(
         Output maps of the network.
     batch
         Tiles per call of the network.
+    wanted : (n, y, x) bool, or None for all
+        Pixels whose outputs matter. Tiles without any are not computed; all that a wanted pixel
+        blends are. Elsewhere outputs may be anything.
 
     Returns
     -------
@@ -120,7 +129,11 @@ def predict_planes(
     (edge_y, starts_y), (edge_x, starts_x) = tiling.edges(height), tiling.edges(width)
     padded = _pad(planes, max(height, edge_y), max(width, edge_x))
     places = [(n, y, x) for n in range(count) for y in starts_y for x in starts_x]
-    if len(starts_y) == len(starts_x) == 1:
+    if wanted is not None:
+        places = [
+            (n, y, x) for n, y, x in places if wanted[n, y : y + edge_y, x : x + edge_x].any()
+        ]
+    if len(places) == count and len(starts_y) == len(starts_x) == 1:
         blended = np.concatenate([net(part) for part in _batches(padded, batch)])
         return blended[:, :, :height, :width]
     weight = taper(edge_y, edge_x)

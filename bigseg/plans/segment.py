@@ -28,6 +28,7 @@ from bigseg.plans.lattice import (
     restoring_pixels,
     tiling_for,
 )
+from bigseg.plans.region import plan_region
 from bigseg.plans.slices import Stacking, slice_steps
 from bigseg.plans.steps import Step, graph_steps, output_steps
 from bigseg.specs.segment import SegmentSpec
@@ -65,7 +66,10 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
     ndim = _ndim(spec, volume.shape[2], models[0])
     channels, mix = resolve_channels(spec.channels, volume, models[0])
     shown = _shown(spec, run, volume, models, (channels, mix, ndim))
-    steps = [] if spec.intensity else _counting_steps(spec, volume, shown)
+    diameter = object_diameter(spec, models[0])
+    region, steps = plan_region(spec, volume, run, channels, diameter)
+    shown = shown.model_copy(update={"region": region})
+    steps += [] if spec.intensity else _counting_steps(spec, volume, shown)
     labelled = _labelling(spec, shown, models[0])
     if labelled.function is None:
         steps.append(Step("predict", "predict", shown))
@@ -265,6 +269,7 @@ def _labelling(spec: SegmentSpec, shown: predict.Spec, model: weights.Model) -> 
         halo=halo,
         band=band,
         ndim=ndim,
+        region=shown.region,
         cellprob_threshold=model.threshold if threshold is None else threshold,
         judge=flows and spec.flow_threshold > 0,
         min_size=0 if spec.dims == "slices" else spec.min_size,

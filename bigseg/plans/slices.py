@@ -81,6 +81,7 @@ def slice_steps(
         halo=(0, 0, 0, 0),
         band=(0, 0, 0, 0),
         ndim=3,
+        region=flat.region,
     )
     written = written.model_copy(update={"run": base.run, "opinions": solid})
     counts = base.slabs.counts

@@ -41,6 +41,11 @@ class SegmentSpec(BaseModel):
     None: the first, or all that a model of any channels takes."""
     level: Annotated[int, Field(ge=0)] = 0
     """Resolution level of the image to work on."""
+    mask: str | None = None
+    """Label image, of any resolution, that is not 0 where objects are looked for; elsewhere nothing
+    is computed and all is background."""
+    skip_background: bool = False
+    """Look for no objects where a coarse level of the image shows nothing but background."""
     dims: Dims | None = None
     """Objects of planes, of volumes, or "slices": of planes, put together to those of volumes;
     None: volumes if the image has more than one z."""

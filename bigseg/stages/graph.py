@@ -40,6 +40,7 @@ from bigseg.types import Facts
 ENDS = ("u_block", "u", "v_block", "v")
 """Columns that say which nodes an edge joins."""
 MADE_BY = {
+    "background": ("region",),
     "label": ("opinions", "nodes"),
     "merge": ("edges", "offsets.parquet"),
     "components": ("roots", "packs"),

@@ -26,7 +26,13 @@ from bigseg.io.tables import write_table
 from bigseg.nets.functions import load_function
 from bigseg.stages import predict
 from bigseg.stages.graph import nodes_url
-from bigseg.stages.opinions import Opinions, create_opinions, keep_box, write_opinion
+from bigseg.stages.opinions import (
+    Opinions,
+    create_opinions,
+    is_outside,
+    keep_box,
+    write_opinion,
+)
 from bigseg.types import Facts, Floats
 
 
@@ -96,7 +102,12 @@ def prepare(spec: Spec) -> None:
 
 
 def read(spec: Spec, block: Block) -> NDArray[np.int8] | Floats | None:
-    """Predictions of a block with its halo, (k, z, y, x); or what a function is shown."""
+    """Predictions of a block with its halo, (k, z, y, x); or what a function is shown.
+
+    None where nothing is looked for.
+    """
+    if is_outside(spec, keep_box(spec, block)):
+        return None
     if spec.function is not None:
         return predict.read_image(spec.function, block.read)
     t, *space = block.read
@@ -105,6 +116,8 @@ def read(spec: Spec, block: Block) -> NDArray[np.int8] | Floats | None:
 
 def block(spec: Spec, block: Block, data: Any) -> Facts:
     """Find the objects of a block and store its opinion and its table."""
+    if data is None and is_outside(spec, keep_box(spec, block)):
+        return _skip(spec, block)
     flat = spec.ndim == 2
     faces = _open_faces(spec, block)[flat:]
     if spec.function is not None:
@@ -113,6 +126,8 @@ def block(spec: Spec, block: Block, data: Any) -> Facts:
         packed = data[:, 0] if flat else data
         labels, errors = find_objects(spec.representation, packed, spec.criteria, faces)
     labels = labels[None] if flat else labels
+    if spec.region is not None:  # holes of the region are filled like any
+        labels[~spec.region.read(block.read)] = 0
     table = _measure(spec, block, labels, errors)
     kept = keep_box(spec, block)
     opinion, ids = compact(labels[within(kept, block.read)[1:]])
@@ -122,12 +137,32 @@ def block(spec: Spec, block: Block, data: Any) -> Facts:
     if spec.classes:
         rows |= _votes(spec, block, labels, data, ids)
     write_table(nodes_url(spec.run, block.id), rows)
-    return {"objects": len(ids), "cut": int(rows["cut"].sum())}
+    return {"objects": len(ids), "cut": int(rows["cut"].sum()), "skipped": 0}
+
+
+def _skip(spec: Spec, block: Block) -> Facts:
+    """Store that a block has no objects, without looking."""
+    corner = tuple(slice(w.start, w.start + 1) for w in block.write)
+    tiny = Block(block.index, corner, corner)
+    rows = _measure(spec, tiny, np.zeros((1, 1, 1), np.uint32), np.zeros(0))
+    rows["id"] = np.zeros(0, np.uint64)
+    if spec.classes:
+        rows |= {f"class_{n}": np.zeros(0, np.int64) for n in range(spec.classes)}
+    write_table(nodes_url(spec.run, block.id), rows)
+    return {"objects": 0, "cut": 0, "skipped": 1}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Store that a block has no objects, and no opinion about its neighbours."""
+    shape = size(keep_box(spec, block))[1:]
+    write_opinion(spec, block, np.zeros(shape, np.uint32))
+    return _skip(spec, block) | {"skipped": 0}
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Count what the blocks found; objects at faces are counted by every block that sees them."""
-    return {name: sum(fact[name] for fact in facts) for name in ("objects", "cut")}
+    names = ("objects", "cut", "skipped")
+    return {name: sum(fact.get(name, 0) for fact in facts) for name in names}
 
 
 def _called(

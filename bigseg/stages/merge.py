@@ -20,7 +20,7 @@ from bigseg.grid import Block, Box, Grid, intersection, within
 from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_table
 from bigseg.stages.graph import nodes_url, write_edges, write_offsets
-from bigseg.stages.opinions import Opinions, keep_box, read_opinion
+from bigseg.stages.opinions import Opinions, is_outside, keep_box, read_opinion
 from bigseg.types import Facts, StageSpec
 
 
@@ -74,7 +74,9 @@ def read(spec: Spec, block: Block) -> list[Zone]:
     """Both opinions about the zones that a block has in common with later neighbours."""
     opinions, grid = spec.opinions, spec.grid
     own = keep_box(opinions, block)
-    zones = []
+    zones: list[Zone] = []
+    if is_outside(opinions, own):
+        return zones
     for index in grid.neighbours(block.index, (2, 3) if opinions.ndim == 2 else (1, 2, 3)):
         other = grid.block_at(index)
         box = intersection(own, keep_box(opinions, other))
@@ -120,6 +122,13 @@ def block(spec: Spec, block: Block, data: list[Zone]) -> Facts:
     found = [(zone.number, edge_columns(zone.ours, zone.theirs, zone.contacts())) for zone in data]
     edges = write_edges(run, block.id, spec.grid.number(block.index), found)
     return {"edges": edges, "objects": len(read_table(nodes_url(run, block.id), ["id"])["id"])}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Store that a block's objects go on in no later block."""
+    run, number = spec.opinions.run, spec.grid.number(block.index)
+    objects = len(read_table(nodes_url(run, block.id), ["id"])["id"])
+    return {"edges": write_edges(run, block.id, number, []), "objects": objects}
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bigseg import files
 from bigseg.grid import Block, Box, Grid, Index, grow, size, within
+from bigseg.io.region import Region
 from bigseg.io.scratch import create_scratch, scratch
 from bigseg.types import StageSpec
 
@@ -31,6 +32,8 @@ class Opinions(StageSpec):
     band: Index
     """Voxels of the neighbours about which a block keeps its opinion."""
     ndim: Literal[2, 3]
+    region: Region | None = None
+    """Where objects are looked for; None: everywhere."""
 
     @property
     def grid(self) -> Grid:
@@ -45,6 +48,11 @@ def opinions_url(run: str) -> str:
 def keep_box(spec: Opinions, block: Block) -> Box:
     """Voxels about which a block keeps its opinion: its own and a band around them."""
     return grow(block.write, spec.band, spec.shape)
+
+
+def is_outside(spec: Opinions, box: Box) -> bool:
+    """Whether nothing is looked for in a box (t, z, y, x)."""
+    return spec.region is not None and not spec.region.touches(box)
 
 
 def create_opinions(spec: Opinions) -> None:

@@ -16,10 +16,18 @@ from numpy.typing import NDArray
 
 from bigseg import files
 from bigseg.core.intensity import rescale
-from bigseg.core.planes import ORIENTATIONS, Range, positions, predict_volume, resample
+from bigseg.core.planes import (
+    ORIENTATIONS,
+    Range,
+    needed_for,
+    positions,
+    predict_volume,
+    resample,
+)
 from bigseg.core.representations import Name, count_maps, has_vectors, pack
 from bigseg.core.tiles import TileFunction, Tiling, predict_planes, round_up, with_flips
 from bigseg.grid import Block, Box, Grid, Index
+from bigseg.io.region import Region
 from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.volume import Volume
 from bigseg.nets import weights
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
     from bigseg.nets.network import Ensemble
 
 Triple = tuple[float, float, float]
+Bools = NDArray[np.bool_]
 
 BORDER = 8
 """Pixels of zeros beyond the faces of the image. Without them a network takes the face for the end
@@ -79,6 +88,8 @@ class Spec(StageSpec):
     margin: int
     fixed: bool = False
     """Whether the network takes tiles of exactly this size only."""
+    region: Region | None = None
+    """Where objects are looked for; tiles that see nothing of it are not computed."""
     published: bool = False
     """Whether planes are resized, padded and cut as in Cellpose, predicted and kept in float32."""
 
@@ -147,8 +158,16 @@ def chunks(spec: Spec) -> Index:
 
 
 def read(spec: Spec, block: Block) -> Floats | None:
-    """Normalised image of a block with its context: (c, z, y, x); None where it is constant."""
-    return read_image(spec, block.read)
+    """Normalised image of a block with its context: (c, z, y, x).
+
+    None where it is constant, or where nothing is looked for.
+    """
+    return None if _is_outside(spec, block) else read_image(spec, block.read)
+
+
+def _is_outside(spec: Spec, block: Block) -> bool:
+    """Whether nothing is looked for in a block."""
+    return spec.region is not None and not spec.region.touches(block.write)
 
 
 def read_image(spec: Spec, box: Box) -> Floats | None:
@@ -193,11 +212,16 @@ def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
     """Predict one block and store it."""
     kept = int(np.prod([w.stop - w.start for w in block.write]))
     if data is None:
-        return {"kept": kept, "computed": 0, "network_seconds": 0.0, "empty": True}
+        skipped = _is_outside(spec, block)
+        none = {"kept": kept, "computed": 0, "network_seconds": 0.0}
+        return none | {"empty": not skipped, "skipped": skipped}
     loaded = load(spec)
     net = Counting(loaded, max(loaded.pixels // spec.tile**2, 1))
-    field = (predict_2d if spec.ndim == 2 else predict_3d)(spec, net, data, block)
+    wanted = None if spec.region is None else spec.region.read(block.write)
+    field = (predict_2d if spec.ndim == 2 else predict_3d)(spec, net, data, block, wanted)
     packed = pack(spec.representation, field, spec.ndim, exact=spec.published)
+    if wanted is not None:
+        packed[:, ~wanted] = EMPTY if spec.published else 0
     t, *space = block.write
     scratch(predictions_url(spec.run))[(t, slice(None), *space)] = packed[None]
     views = (1 if spec.ndim == 2 else len(ORIENTATIONS)) * (4 if spec.flips else 1)
@@ -208,7 +232,17 @@ def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
         "computed": net.pixels,
         "network_seconds": round(net.seconds, 4),
         "empty": False,
+        "skipped": False,
     }
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Leave a block as empty as it was created."""
+    t, *space = block.write
+    empty = EMPTY if spec.published else 0
+    scratch(predictions_url(spec.run))[(t, slice(None), *space)] = empty
+    kept = int(np.prod([w.stop - w.start for w in block.write]))
+    return {"kept": kept, "computed": 0, "network_seconds": 0.0, "empty": True}
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
@@ -217,8 +251,10 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     computed = sum(fact["computed"] for fact in facts)
     return {
         "tile_redundancy": round(computed / worked, 3) if worked else 0.0,
+        "network_pixels": computed,
         "network_seconds": round(sum(fact["network_seconds"] for fact in facts), 2),
         "empty_blocks": sum(fact["empty"] for fact in facts),
+        "skipped_blocks": sum(fact.get("skipped", False) for fact in facts),
     }
 
 
@@ -240,14 +276,20 @@ class Counting:
         return outputs
 
 
-def predict_2d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
-    """Outputs for each plane: (k, z, y, x) of the block's own voxels."""
+def predict_2d(
+    spec: Spec, net: Counting, data: Floats, block: Block, wanted: Bools | None = None
+) -> Floats:
+    """Outputs for each plane: (k, z, y, x) of the block's own voxels, or of those wanted."""
     planes = np.moveaxis(data, 0, 1)  # (z, c, y, x)
     for axis, scale in ((2, spec.scale[1]), (3, spec.scale[2])):
         planes = _to_network(spec, planes, axis, scale)
     extra = _borders(spec, block, (1, *planes.shape[2:]))[1:]
     wide = np.pad(planes, ((0, 0), (0, 0), *extra))
-    outputs = predict_planes(_turned(spec, net), wide, spec.tiling, spec.outputs, net.batch)
+    chosen = None
+    if wanted is not None:
+        chosen = np.pad(_needed(wanted, block, (0, *planes.shape[2:])), ((0, 0), *extra))
+    turned = _turned(spec, net)
+    outputs = predict_planes(turned, wide, spec.tiling, spec.outputs, net.batch, chosen)
     (top, _), (left, _) = extra
     outputs = outputs[:, :, top : top + planes.shape[2], left : left + planes.shape[3]]
     for axis, number in ((2, 2), (3, 3)):
@@ -256,7 +298,9 @@ def predict_2d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
     return _in_voxels(field, spec.scale[1:]) if spec.representation == "flows" else field
 
 
-def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
+def predict_3d(
+    spec: Spec, net: Counting, data: Floats, block: Block, wanted: Bools | None = None
+) -> Floats:
     """Flow z, y, x, if there are flows, and logits, (k, z, y, x), of the block's own voxels."""
     volume = data
     for axis, scale in enumerate(spec.scale, 1):
@@ -265,13 +309,18 @@ def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
     extra = _borders(spec, block, volume.shape[1:])
     z, y, x = ((a + n, b + n) for (a, b), (n, _) in zip(core, extra, strict=True))
 
-    def predict(planes: Floats) -> Floats:
-        return predict_planes(_turned(spec, net), planes, spec.tiling, spec.outputs, net.batch)
+    turned = _turned(spec, net)
+
+    def predict(planes: Floats, chosen: Bools | None = None) -> Floats:
+        return predict_planes(turned, planes, spec.tiling, spec.outputs, net.batch, chosen)
 
     lengths = volume.shape
+    chosen = None if wanted is None else np.pad(_needed(wanted, block, lengths[1:]), extra)
     volume = np.pad(volume, ((0, 0), *extra))
     flows = has_vectors(spec.representation)
-    field = predict_volume(predict, volume, (z, y, x), outputs=spec.outputs, vectors=flows)
+    field = predict_volume(
+        predict, volume, (z, y, x), outputs=spec.outputs, vectors=flows, wanted=chosen
+    )
     del volume
     own = np.empty((len(field), *(box.stop - box.start for box in block.write[1:])), np.float32)
     for number, part in enumerate(field):  # one by one: copies of all would take more
@@ -279,6 +328,18 @@ def predict_3d(spec: Spec, net: Counting, data: Floats, block: Block) -> Floats:
             part = _from_network(part, axis - 1, block, axis, core[axis - 1], lengths[axis])
         own[number] = part
     return _in_voxels(own, spec.scale) if flows else own
+
+
+def _needed(wanted: Bools, block: Block, lengths: tuple[int, ...]) -> Bools:
+    """Pixels of the network that the wanted voxels (z, y, x) of a block are made from.
+
+    `lengths` are those of what the network is shown; axes of length 0 are not resized.
+    """
+    for axis, length in enumerate(lengths):
+        if length:
+            at = _centres(length, block, axis + 1)
+            wanted = needed_for(wanted, axis, at, length)
+    return wanted
 
 
 def _turned(spec: Spec, net: Counting) -> TileFunction:

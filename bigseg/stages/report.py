@@ -32,9 +32,10 @@ from bigseg.version import VERSION
 from bigseg.view import page, sections
 from bigseg.view.certificate import certificate
 from bigseg.view.corrected import corrected
+from bigseg.view.region import looked_at
 from bigseg.view.seams import seams_in_numbers
 from bigseg.view.subject import Subject
-from bigseg.view.timings import failures, step_times
+from bigseg.view.timings import StepTimes, failures, step_times
 
 
 class Spec(StageSpec):
@@ -108,6 +109,7 @@ def make_page(spec: Spec) -> str:
                 sections.scores(subject),
                 corrected(found_corrections(spec.opinions.run)),
                 sections.gallery(subject),
+                _looked_at(spec, subject, steps),
                 seams_in_numbers(subject, found_seams(run) if run else None),
                 *map(certificate, found_certificates(run) if run else ()),
                 sections.distributions(subject),
@@ -116,6 +118,24 @@ def make_page(spec: Spec) -> str:
                 sections.setting(subject, spec.run, run.version if run else VERSION),
             ],
         )
+
+
+def _looked_at(spec: Spec, subject: Subject, steps: Sequence[StepTimes]) -> str:
+    """Part on what was skipped; nothing if objects were looked for everywhere."""
+    region = spec.opinions.region
+    if region is None:
+        return ""
+    names = {"predict": "skipped_blocks", "label": "skipped"}
+    skipped = {
+        step.name: (int(step.finished.get(names[step.name], 0)), step.blocks)
+        for step in steps
+        if step.name in names
+    }
+    try:
+        seen = region.overview()
+    except NotFound:  # the mask has gone since
+        seen = None
+    return looked_at(seen, subject.grid, subject.spacing[1:], skipped)
 
 
 @contextmanager

@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.core.relabel import id_dtype, relabel
-from bigseg.grid import Block, Grid
+from bigseg.grid import Block, Grid, size
 from bigseg.io.create import create_arrays
 from bigseg.io.ome import Image, describe
 from bigseg.io.plan import plan_labels
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
 from bigseg.stages import divisions, graph
-from bigseg.stages.opinions import Opinions
+from bigseg.stages.opinions import Opinions, is_outside
 from bigseg.types import Facts, StageSpec
+
+Read = tuple[NDArray[np.uint32], NDArray[np.uint64]]
 
 
 class Spec(StageSpec):
@@ -55,19 +57,33 @@ def prepare(spec: Spec) -> None:
     create_arrays(label_image(spec), labels=True)
 
 
-def read(spec: Spec, block: Block) -> tuple[NDArray[np.uint32], NDArray[np.uint64]]:
-    """Local labels of the block's own voxels, (z, y, x), and the final id of each."""
+def read(spec: Spec, block: Block) -> Read | None:
+    """Local labels of the block's own voxels, (z, y, x), and the final id of each.
+
+    None where nothing was looked for.
+    """
+    if is_outside(spec.opinions, block.write):
+        return None
     labels = divisions.read_labels(spec.opinions, block)
     return labels, divisions.read_ids(spec.run, block.id, spec.grid.number(block.index))
 
 
-def block(spec: Spec, block: Block, data: tuple[NDArray[np.uint32], NDArray[np.uint64]]) -> Facts:
+def block(spec: Spec, block: Block, data: Read | None) -> Facts:
     """Relabel and write one block: whole shards that no other block touches."""
+    if data is None:
+        return {"voxels": 0}
     labels, ids = data
     plan = label_image(spec)
     final = relabel(labels, ids, np.uint64 if plan.dtype.itemsize == 8 else np.uint32)
     Volume(plan, 0).write(block.write, final[None])
     return {"voxels": int(np.count_nonzero(final))}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Leave a block without labels."""
+    plan = label_image(spec)
+    Volume(plan, 0).write(block.write, np.zeros(size(block.write), plan.dtype))
+    return {"voxels": 0}
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

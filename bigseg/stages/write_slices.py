@@ -85,6 +85,10 @@ def block(spec: Spec, block: Block, data: Loaded) -> Facts:
     if data.gaps is not None:
         z, y, x = (s.start for s in block.write[1:])
         new = fill_gaps(labels, (z, y, x), data.gaps, data.planes)
+        if spec.flat.region is not None:
+            filled_outside = new & ~spec.flat.region.read(block.write)
+            labels[filled_outside] = 0
+            new &= ~filled_outside
         rows = _sums(labels, new, (z, y, x))
         count = int(rows["voxels"].sum())
         write_table(filled_url(spec.run, block), rows)
