@@ -19,6 +19,7 @@ from bigseg.cli import (
     running,
     segmenting,
 )
+from bigseg.cli.buckets import reach_buckets
 from bigseg.cli.options import Stopped, examples
 from bigseg.errors import BigsegError
 from bigseg.version import VERSION
@@ -70,6 +71,7 @@ merging.add_to(app)
 restoring.add_to(app)
 calibrating.add_to(app)
 app.add_typer(models.app, name="models")
+reach_buckets(app)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import FsspecStore, LocalStore
+from zarr.storage import LocalStore
 
 from bigseg import files
-from bigseg.errors import ImageError, NotFound
+from bigseg.errors import BigsegError, ImageError, NotFound
+from bigseg.io.bucket import WholeStore, remote_store
 
 ZarrFormat = Literal[2, 3]
 Array = zarr.Array[Any]
@@ -30,8 +32,7 @@ def open_store(url: str, *, read_only: bool = True) -> Store:
     """Return the zarr store rooted at `url`."""
     if files.is_local(url):
         return LocalStore(files.local_path(url), read_only=read_only)
-    files.filesystem(url)  # a missing driver gets a sentence here
-    return FsspecStore.from_url(url, read_only=read_only)
+    return remote_store(url, read_only=read_only)
 
 
 def read_node(url: str) -> Node | None:
@@ -63,8 +64,19 @@ def write_group(url: str, format: ZarrFormat, attributes: dict[str, Any]) -> Non
     files.put(files.join(url, ".zattrs"), _dump(attributes))
 
 
-def open_array(url: str, *, format: ZarrFormat | None = None, write: bool = False) -> Array:
+def open_array(
+    url: str, *, format: ZarrFormat | None = None, write: bool = False, whole: bool = False
+) -> Array:
     """Open the array at `url`.
+
+    Parameters
+    ----------
+    format
+        Of zarr; None for whatever is there.
+    write
+        To change it.
+    whole
+        To write whole shards and chunks, and nothing else: nothing is read before it is replaced.
 
     Raises
     ------
@@ -75,7 +87,13 @@ def open_array(url: str, *, format: ZarrFormat | None = None, write: bool = Fals
     """
     store = open_store(url, read_only=not write)
     try:
-        return zarr.open_array(store, mode="r+" if write else "r", zarr_format=format)
+        if not write:
+            return zarr.open_array(store, mode="r", zarr_format=format)
+        with _PIPELINE, zarr.config.set({"codec_pipeline.path": own_pipeline()}):
+            place = WholeStore(store) if whole else store
+            return zarr.open_array(place, mode="r+", zarr_format=format)
+    except BigsegError:
+        raise
     except FileNotFoundError as error:
         raise NotFound(f"There is no zarr array at {url}.") from error
     except (ValueError, TypeError, KeyError) as error:
@@ -83,6 +101,22 @@ def open_array(url: str, *, format: ZarrFormat | None = None, write: bool = Fals
             f"The zarr array at {url} cannot be opened ({error}); its metadata is damaged or "
             "uses a codec or data type that zarr does not know."
         ) from error
+
+
+_PIPELINE = threading.Lock()
+"""zarr's settings are of the process, and an array takes its pipeline from them when it opens."""
+
+
+def own_pipeline() -> str:
+    """Name of the codec pipeline that writes: always zarr's own, whatever the user has chosen.
+
+    That of zarrs overwrites shards in place: of 12 writers that were killed, 5 left a shard that
+    could not be read (zarrs-python 0.2.3, see its issue 185). zarr's replaces a chunk at once.
+    """
+    fused = "FusedCodecPipeline"  # since zarr 3.3; less work for the same
+    module = zarr.core.codec_pipeline
+    name = fused if hasattr(module, fused) else "BatchedCodecPipeline"
+    return f"zarr.core.codec_pipeline.{name}"
 
 
 def _dump(value: dict[str, Any]) -> bytes:

@@ -114,7 +114,10 @@ class Volume:
         return np.concatenate([self._get(box, slice(c, c + 1)) for c in channels], axis=1)
 
     def write(self, box: Box, array: NDArray[Any], channel: int = 0) -> None:
-        """Store the voxels of `box`, which should be a multiple of `unit`.
+        """Store the voxels of `box`, which holds stored objects (see `unit`) whole.
+
+        No two tasks ever touch the same object, so none can lose what another wrote; and nothing
+        has to be read before.
 
         Parameters
         ----------
@@ -123,9 +126,15 @@ class Volume:
             Its values must fit the dtype of the image.
         channel : int
             Where they go if the image has channels.
+
+        Raises
+        ------
+        ImageError
+            If the box cuts stored objects, or the values do not fit.
         """
         self._inside(box)
         self._channel(channel)
+        self._whole(box)
         expected = tuple(s.stop - s.start for s in box)
         if array.shape != expected:
             raise ImageError(
@@ -148,7 +157,7 @@ class Volume:
 
     @cached_property
     def _writable(self) -> Array:
-        return open_array(self._url, format=self.image.zarr_format, write=True)
+        return open_array(self._url, format=self.image.zarr_format, write=True, whole=True)
 
     @property
     def _url(self) -> str:
@@ -178,6 +187,16 @@ class Volume:
             raise ImageError(
                 f"The box {box} is empty or reaches beyond (t, z, y, x) = {(t, z, y, x)} "
                 f"of {self.image.url}."
+            )
+
+    def _whole(self, box: Box) -> None:
+        channels = dict(zip(self.axes, self.level.unit, strict=True)).get("c", 1)
+        t, _, z, y, x = self.shape
+        edges = zip(box, self.unit, (t, z, y, x), strict=True)
+        if channels > 1 or any(s.start % u or (s.stop % u and s.stop != n) for s, u, n in edges):
+            raise ImageError(
+                f"The box {box} cuts stored objects of {self._url}, which hold {self.unit} voxels "
+                f"(t, z, y, x) of {channels} channel(s); tasks write whole ones only."
             )
 
     def _channel(self, number: int) -> None:
