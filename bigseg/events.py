@@ -7,6 +7,14 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class WorkersReady:
+    """A group of workers is there, or asked for."""
+
+    about: str
+    """What they are, for a person."""
+
+
+@dataclass(frozen=True, slots=True)
 class StageStarted:
     """A step begins."""
 
@@ -35,6 +43,15 @@ class BlockFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class BlockLeftOut:
+    """A block kept failing, and the run goes on without it."""
+
+    step: str
+    block: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class StageEnded:
     """A step is finished, now or by an earlier run."""
 
@@ -43,7 +60,7 @@ class StageEnded:
     skipped: bool = False
 
 
-Event = StageStarted | BlockDone | BlockFailed | StageEnded
+Event = WorkersReady | StageStarted | BlockDone | BlockFailed | BlockLeftOut | StageEnded
 Listener = Callable[[Event], None]
 
 

@@ -6,12 +6,14 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from bigseg.events import Listener
+from bigseg.holes import leave_out_failed
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
@@ -43,6 +45,17 @@ Prepare = Annotated[
         rich_help_panel="Work",
     ),
 ]
+HOLES = 3
+"""Exit code of a run that is finished, with blocks left out."""
+SkipFailed = Annotated[
+    bool,
+    typer.Option(
+        "--skip-failed",
+        help="Go on without blocks that keep failing, name them, and end with exit code "
+        f"{HOLES}. Without it, the run stops at the end of the step, with exit code 1.",
+        rich_help_panel="Work",
+    ),
+]
 RunFolder = Annotated[
     str, typer.Argument(metavar="RUN", help="Run folder, path or URL, ending in .bigseg.")
 ]
@@ -60,13 +73,30 @@ class Stopped(Exception):
     """Somebody pressed Ctrl-C; the message says how to go on. Typer would drop the message."""
 
 
+def end(result: Any, *, quiet: bool = False, as_json: bool = False) -> None:
+    """Print the result of a run; name the blocks that it has left out, if there are any."""
+    from bigseg.run.left_out import holes
+
+    left_out = holes(result.run)
+    content = asdict(result) | {"left_out": [asdict(hole) for hole in left_out]}
+    say(content, result.text(), quiet=quiet, as_json=as_json)
+    for hole in left_out:
+        sys.stderr.write(f"{hole.text()}\n")
+    if left_out:
+        sys.stderr.write(
+            f"The result has {len(left_out)} hole(s). Once the cause is mended, the same command "
+            "with --overwrite makes it anew.\n"
+        )
+        raise typer.Exit(HOLES)
+
+
 @contextmanager
-def follow(*, quiet: bool, as_json: bool) -> Iterator[Listener]:
+def follow(*, quiet: bool, as_json: bool, skip_failed: bool = False) -> Iterator[Listener]:
     """Show how a run goes, on stderr, unless only the result is wanted."""
     from bigseg.run.progress import progress
 
     try:
-        with progress(quiet=quiet or as_json) as listener:
+        with progress(quiet=quiet or as_json) as listener, leave_out_failed(skip_failed):
             yield listener
     except KeyboardInterrupt as error:
         raise Stopped(str(error) or "Interrupted.") from None

@@ -20,14 +20,17 @@ from rich.progress import (
 from bigseg.events import (
     BlockDone,
     BlockFailed,
+    BlockLeftOut,
     Event,
     Listener,
     StageEnded,
     StageStarted,
+    WorkersReady,
     ignore,
 )
 
 SECONDS_BETWEEN_LINES = 10.0
+SECONDS_BETWEEN_MOVES = 0.1
 
 
 @contextmanager
@@ -61,27 +64,42 @@ class Bars:
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
         self.task: TaskID | None = None
-        self.done = 0
-        self.started = 0.0
+        self.done = self.before = 0
+        self.started = self.shown = 0.0
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StageStarted):
-            self.started, self.done = time.monotonic(), 0
+            self.started, self.done, self.before = time.monotonic(), 0, event.done
             self.task = self.bars.add_task(
                 event.step, total=event.blocks, completed=event.done, rate="", left=""
             )
         elif isinstance(event, BlockDone) and self.task is not None:
             self.done += 1
-            rate = self.done / max(time.monotonic() - self.started, 1e-3)
-            self.bars.update(self.task, advance=1, rate=f"{rate:.2f} blocks/s")
-            # rich's own estimate forgets the time before the first block is done
-            left = (self.bars.tasks[self.task].remaining or 0) / rate
-            self.bars.update(self.task, left=f"{timedelta(seconds=round(left))} left")
+            if time.monotonic() - self.shown >= SECONDS_BETWEEN_MOVES:
+                self._show()
         elif isinstance(event, BlockFailed):
-            self.bars.console.print(
-                f"{event.step}: block {event.block} failed: {event.error}",
-                markup=False,  # errors may hold [brackets]
-            )
+            self._print(f"{event.step}: block {event.block} failed: {event.error}")
+        elif isinstance(event, BlockLeftOut):
+            self._print(f"{event.step}: block {event.block} is left out.")
+        elif isinstance(event, StageEnded):
+            self._show()
+        elif isinstance(event, WorkersReady):
+            self._print(event.about)
+
+    def _show(self) -> None:
+        """Move the bar; not for every one of a million blocks, as that takes longer than some."""
+        if self.task is None:
+            return
+        self.shown = time.monotonic()
+        rate = self.done / max(self.shown - self.started, 1e-3)
+        self.bars.update(self.task, completed=self.before + self.done)
+        # rich's own estimate forgets the time before the first block is done
+        seconds = (self.bars.tasks[self.task].remaining or 0) / max(rate, 1e-9)
+        left = f"{timedelta(seconds=round(seconds))} left" if self.done else ""
+        self.bars.update(self.task, rate=f"{rate:.2f} blocks/s", left=left)
+
+    def _print(self, line: str) -> None:
+        self.bars.console.print(line, markup=False)  # errors may hold [brackets]
 
 
 class Lines:
@@ -95,11 +113,15 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         now = time.monotonic()
-        if isinstance(event, StageStarted):
+        if isinstance(event, WorkersReady):
+            self._print(event.about)
+        elif isinstance(event, StageStarted):
             self.step, self.done = event, event.done
             self.started = self.last = now
         elif isinstance(event, BlockFailed):
             self._print(f"{event.step}: block {event.block} failed: {event.error}")
+        elif isinstance(event, BlockLeftOut):
+            self._print(f"{event.step}: block {event.block} is left out.")
         elif isinstance(event, StageEnded):
             how = "was finished already" if event.skipped else f"done in {event.seconds:.1f} s"
             self._print(f"{event.step}: {how}")

@@ -13,12 +13,12 @@ from distributed import Client, LocalCluster
 
 from bigseg.errors import BlocksFailed
 from bigseg.events import BlockDone, BlockFailed, Event, StageEnded, StageStarted
-from bigseg.run.cluster import open_cluster
 from bigseg.run.dask import ClusterLost, dask
 from bigseg.run.execute import Group, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
 from bigseg.run.worker import run_blocks
+from tests.clusters import open_group
 from tests.run.fake_stage import Spec, calls
 
 IDS = ["0-0-0-0", "0-0-0-1", "0-0-1-0", "0-0-1-1"]
@@ -26,7 +26,7 @@ IDS = ["0-0-0-0", "0-0-0-1", "0-0-1-0", "0-0-1-1"]
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[Group]:
-    with open_cluster("local", 2) as cluster:
+    with open_group("local", 2) as cluster:
         yield cluster
 
 
@@ -35,7 +35,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[Group]:
     if request.param == "local":
         yield request.getfixturevalue("local")
     else:
-        with open_cluster(request.param, 2) as opened:
+        with open_group(request.param, 2) as opened:
             yield opened
 
 
@@ -164,7 +164,7 @@ def test_a_driver_killed_half_way_loses_nothing(tmp_path: Path) -> None:
     driver.wait()
     done = [spec.grid[n].id for n in np.flatnonzero(ledger.tally(6).done)]
     assert 2 <= len(done) < 6
-    with open_cluster("serial") as cluster:
+    with open_group("serial") as cluster:
         go(run, cluster)
     assert {id: calls(tmp_path)[id] for id in done} == dict.fromkeys(done, 1)
     assert ledger.finished() == {"numbers": list(range(6))}

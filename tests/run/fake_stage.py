@@ -29,8 +29,14 @@ class Spec(StageSpec):
     deadly: tuple[str, ...] = ()
     """Blocks that end their process."""
     seconds: float = 0.0
+    network: bool = False
+    """Whether it wants a GPU."""
     wait_for_next: bool = False
     """A block ends only when the next one is being read."""
+
+    @property
+    def wants_gpu(self) -> bool:
+        return self.network
 
     @property
     def grid(self) -> Grid:

@@ -8,27 +8,27 @@ import pytest
 from distributed import LocalCluster
 
 from bigseg.errors import SpecError
-from bigseg.run.cluster import open_cluster
 from bigseg.run.execute import serial
 from bigseg.run.machine import cores, free_disk, memory, peak_memory
+from tests.clusters import open_group
 
 
 def test_serial_is_one_worker() -> None:
-    with open_cluster("serial", 8) as cluster:
+    with open_group("serial", 8) as cluster:
         assert (cluster.execute, cluster.workers) == (serial, 1)
 
 
 def test_as_many_threads_as_cores_unless_told() -> None:
-    with open_cluster("threads") as cluster:
+    with open_group("threads") as cluster:
         assert cluster.workers == cores()
-    with open_cluster("threads", 3) as cluster:
+    with open_group("threads", 3) as cluster:
         assert cluster.workers == 3
 
 
 def test_no_more_workers_than_blocks_unless_told() -> None:
-    with open_cluster("threads", most=1) as cluster:
+    with open_group("threads", most=1) as cluster:
         assert cluster.workers == 1
-    with open_cluster("threads", 3, most=1) as cluster:
+    with open_group("threads", 3, most=1) as cluster:
         assert cluster.workers == 3
 
 
@@ -36,17 +36,17 @@ def test_who_says_how_many_threads_libraries_may_use_is_heeded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with open_cluster("serial") as cluster:
+    with open_group("serial") as cluster:
         assert cluster.cores == cores()
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    with open_cluster("serial") as cluster:
+    with open_group("serial") as cluster:
         assert cluster.cores is None
 
 
 def test_an_unknown_name() -> None:
     with (
         pytest.raises(SpecError, match="Cluster 'slrm' is unknown; use local, serial, threads"),
-        open_cluster("slrm"),
+        open_group("slrm"),
     ):
         pass
 
@@ -71,7 +71,7 @@ def test_no_scheduler_answers(monkeypatch: pytest.MonkeyPatch) -> None:
         address = f"tcp://127.0.0.1:{unused.getsockname()[1]}"
     with (
         pytest.raises(SpecError, match=f"No Dask scheduler answers at {address}"),
-        open_cluster(address),
+        open_group(address),
     ):
         pass
 
@@ -88,7 +88,7 @@ def test_a_scheduler_elsewhere_is_joined_and_left_running() -> None:
         ) as elsewhere,
     ):
         for _ in range(2):
-            with open_cluster(elsewhere.scheduler_address) as cluster:
+            with open_group(elsewhere.scheduler_address) as cluster:
                 assert cluster.workers == 2
                 results = cluster.execute(lambda numbers: [], [[0], [1]])
                 assert list(results) == [[], []]
@@ -99,6 +99,6 @@ def test_a_scheduler_elsewhere_is_joined_and_left_running() -> None:
             time.sleep(0.05)
         with (
             pytest.raises(SpecError, match=r"scheduler at tcp://.* has no workers; start some"),
-            open_cluster(elsewhere.scheduler_address),
+            open_group(elsewhere.scheduler_address),
         ):
             pass

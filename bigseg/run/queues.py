@@ -1,0 +1,186 @@
+"""Jobs of a batch system as workers, by dask-jobqueue."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from shlex import quote
+from typing import Any
+
+import dask as dask_library
+import psutil
+from distributed import Client
+
+from bigseg.errors import SpecError
+from bigseg.run import security
+from bigseg.run.dask import CONFIG, dask
+from bigseg.run.environment import environment, variables
+from bigseg.run.execute import Group
+from bigseg.specs.cluster import Jobs, Tls, to_bytes, to_seconds
+
+Cluster = Any
+"""A `dask_jobqueue.JobQueueCluster`, which has no usable type."""
+
+SUBMIT = {"slurm": "sbatch", "lsf": "bsub", "pbs": "qsub", "sge": "qsub"}
+LOST = "30 s"
+"""After a worker has not come back for so long its job is cancelled and replaced."""
+SPARE = 600
+"""Most seconds before the end of its job at which a worker takes no more blocks."""
+
+
+def check(spec: Jobs) -> None:
+    """Refuse what cannot be submitted from this machine."""
+    if find_spec("dask_jobqueue") is None:
+        raise SpecError(f"kind '{spec.kind}' needs dask-jobqueue: pip install 'bigseg[jobqueue]'.")
+    if shutil.which(SUBMIT[spec.kind]) is None:
+        raise SpecError(
+            f"kind '{spec.kind}' needs the command {SUBMIT[spec.kind]}, which this machine does "
+            "not have; run bigseg where jobs are submitted."
+        )
+    networks = psutil.net_if_addrs()
+    if spec.interface not in networks:
+        raise SpecError(
+            f"interface is '{spec.interface}', but the networks of this machine are "
+            f"{', '.join(sorted(networks))}; name the one by which jobs reach it."
+        )
+
+
+@contextmanager
+def open_queue(spec: Jobs, *, gpu: bool) -> Iterator[Group]:
+    """Submit jobs whose workers connect to a scheduler in this process; cancel them at the end.
+
+    Nothing waits for the first of them to start: that may take hours, and the blocks wait, too.
+    """
+    patience = to_seconds(spec.patience)
+    count = per_job(spec, gpu)
+    config = {
+        **CONFIG,
+        "distributed.deploy.lost-worker-timeout": LOST,
+        "distributed.scheduler.no-workers-timeout": patience,
+    }
+    workers = spec.jobs * count
+    about = (
+        f"{spec.jobs} {spec.kind} job(s) × {count} worker(s) × {spec.cores // count} thread(s), "
+        f"{to_bytes(spec.memory) / count / 1e9:.1f} GB each"
+    )
+    with (
+        dask_library.config.set(config),
+        make_cluster(spec, gpu=gpu) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        _submit(cluster, spec)
+        yield Group(dask(client, workers, patience=patience), workers, about=about)
+
+
+def _submit(cluster: Cluster, spec: Jobs) -> None:
+    """Submit all jobs, and from now on another one for each that ends."""
+    cluster.scale(jobs=spec.jobs)
+    try:
+        cluster.sync(cluster._correct_state)  # waits, and tells what the batch system said
+    except (OSError, RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise SpecError(f"{SUBMIT[spec.kind]} does not take the job: {said}") from None
+    cluster.adapt(minimum_jobs=spec.jobs, maximum_jobs=spec.jobs)
+
+
+def per_job(spec: Jobs, gpu: bool) -> int:
+    """Workers of a job; those of a job with a GPU would all use it."""
+    return 1 if gpu else min(spec.workers or spec.cores, spec.cores)
+
+
+def make_cluster(spec: Jobs, *, gpu: bool) -> Cluster:
+    """Scheduler in this process, and the template of the jobs."""
+    from dask_jobqueue.lsf import LSFCluster
+    from dask_jobqueue.pbs import PBSCluster
+    from dask_jobqueue.sge import SGECluster
+    from dask_jobqueue.slurm import SLURMCluster
+
+    kinds = {
+        "slurm": SLURMCluster,
+        "lsf": LSFCluster,
+        "pbs": PBSCluster,
+        "sge": SGECluster,
+    }
+    count = per_job(spec, gpu)
+    keys = None
+    if spec.tls:
+        keys = security.of_files(spec.tls) if isinstance(spec.tls, Tls) else security.fresh()
+    return kinds[spec.kind](
+        # Dask's threads are workers here; the cores of each are for the libraries that it calls.
+        cores=count,
+        processes=count,
+        memory=spec.memory,
+        interface=spec.worker_interface or spec.interface,
+        scheduler_options={
+            "interface": spec.interface,
+            "port": spec.port,
+            "dashboard_address": "127.0.0.1:0",
+        },
+        security=keys,
+        shared_temp_directory=spec.logs,
+        log_directory=spec.logs,
+        job_name="bigseg",
+        python=spec.python,
+        local_directory=spec.scratch,
+        death_timeout=300,
+        worker_extra_args=_lifetime(to_seconds(spec.walltime)),
+        job_extra_directives=list(spec.directives),
+        job_script_prologue=_prologue(spec, count),
+        silence_logs=logging.CRITICAL,
+        **_request(spec),
+    )
+
+
+def _lifetime(walltime: int) -> list[str]:
+    """Workers end before their jobs, not all at once, so that blocks are not torn."""
+    spare = min(SPARE, walltime // 4)
+    return ["--lifetime", f"{walltime - spare}s", "--lifetime-stagger", f"{spare // 2}s"]
+
+
+def _prologue(spec: Jobs, count: int) -> list[str]:
+    exports = environment(spec.cores // count) | variables(
+        {key: value for key, value in CONFIG.items() if key.startswith("distributed.worker")}
+    )
+    own = [f"export {name}={quote(value)}" for name, value in exports.items()]
+    return [*own, *spec.prologue]
+
+
+def _request(spec: Jobs) -> dict[str, Any]:
+    """What each batch system calls what a job needs."""
+    days, rest = divmod(to_seconds(spec.walltime), 86400)
+    hours, minutes, seconds = days * 24 + rest // 3600, rest // 60 % 60, rest % 60
+    walltime = f"{hours:02}:{minutes:02}:{seconds:02}"
+    memory = to_bytes(spec.memory)
+    if spec.kind == "slurm":
+        return {
+            "queue": spec.queue,
+            "account": spec.account,
+            "walltime": walltime,
+            "job_cpu": spec.cores,
+        }
+    if spec.kind == "lsf":
+        minute = f"{hours:02}:{minutes + (seconds > 0):02}"
+        return {
+            "queue": spec.queue,
+            "project": spec.account,
+            "walltime": minute,
+            "ncpus": spec.cores,
+            "mem": memory,
+        }
+    if spec.kind == "pbs":
+        each = f"select=1:ncpus={spec.cores}:mem={-(-memory // 2**20)}mb"
+        return {
+            "queue": spec.queue,
+            "account": spec.account,
+            "walltime": walltime,
+            "resource_spec": spec.resources or each,
+        }
+    return {
+        "queue": spec.queue,
+        "project": spec.account,
+        "walltime": walltime,
+        "resource_spec": spec.resources,
+    }
