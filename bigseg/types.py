@@ -41,7 +41,12 @@ class StageSpec(BaseModel):
 
 
 class Stage(Protocol):
-    """A step of the data's way; a module `bigseg.stages.NAME` with these six names is one."""
+    """A step of the data's way; a module `bigseg.stages.NAME` with these six names is one.
+
+    Where later steps can do without a block, it has a seventh, `leave_out(spec, block)`: it stores
+    what a block without anything in it would, over what a failure may have left, and returns the
+    same facts as `block`.
+    """
 
     Spec: type[Any]
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -15,7 +14,9 @@ from bigseg.cli.options import (
     Json,
     Prepare,
     Quiet,
+    SkipFailed,
     Workers,
+    end,
     examples,
     follow,
     given,
@@ -188,6 +189,7 @@ def merge(
         ),
     ] = False,
     prepare: Prepare = False,
+    skip_failed: SkipFailed = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -230,7 +232,7 @@ def merge(
         ready = merging.prepare(spec, run=run, overwrite=overwrite)
         say(ready.as_dict(), ready.text(), quiet=quiet, as_json=as_json)
         return
-    with follow(quiet=quiet, as_json=as_json) as listener:
+    with follow(quiet=quiet, as_json=as_json, skip_failed=skip_failed) as listener:
         result = merging.execute(
             spec,
             run=run,
@@ -239,4 +241,4 @@ def merge(
             overwrite=overwrite,
             listener=listener,
         )
-    say(asdict(result), result.text(), quiet=quiet, as_json=as_json)
+    end(result, quiet=quiet, as_json=as_json)

@@ -14,7 +14,9 @@ from bigseg.cli.options import (
     Json,
     Quiet,
     RunFolder,
+    SkipFailed,
     Workers,
+    end,
     examples,
     follow,
     say,
@@ -43,6 +45,7 @@ def continue_run(
     run: RunFolder,
     workers: Workers = None,
     cluster: Cluster = None,
+    skip_failed: SkipFailed = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -66,9 +69,9 @@ def continue_run(
         resume = merging.resume
     elif em_pipeline.is_em(found):
         resume = em_pipeline.resume
-    with follow(quiet=quiet, as_json=as_json) as listener:
+    with follow(quiet=quiet, as_json=as_json, skip_failed=skip_failed) as listener:
         result = resume(run, cluster=cluster, workers=workers, listener=listener)
-    say(asdict(result), result.text(), quiet=quiet, as_json=as_json)
+    end(result, quiet=quiet, as_json=as_json)
 
 
 def status(

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any
 
@@ -18,7 +18,9 @@ from bigseg.cli.options import (
     Json,
     Prepare,
     Quiet,
+    SkipFailed,
     Workers,
+    end,
     examples,
     follow,
     given,
@@ -428,6 +430,7 @@ def segment(
         ),
     ] = False,
     prepare: Prepare = False,
+    skip_failed: SkipFailed = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -493,7 +496,7 @@ def segment(
         ready = work.prepare(run=run, overwrite=overwrite)
         say(ready.as_dict(), ready.text(), quiet=quiet, as_json=as_json)
         return
-    with follow(quiet=quiet, as_json=as_json) as listener:
+    with follow(quiet=quiet, as_json=as_json, skip_failed=skip_failed) as listener:
         result = work.execute(
             run=run,
             cluster=cluster,
@@ -501,7 +504,7 @@ def segment(
             overwrite=overwrite,
             listener=listener,
         )
-    say(asdict(result), result.text(), quiet=quiet, as_json=as_json)
+    end(result, quiet=quiet, as_json=as_json)
 
 
 def _offsets(text: str | None) -> Any:

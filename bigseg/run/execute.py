@@ -15,12 +15,29 @@ from typing import Protocol
 import numpy as np
 
 from bigseg.errors import BigsegError, BlocksFailed
-from bigseg.events import BlockDone, BlockFailed, Listener, StageEnded, StageStarted, ignore
+from bigseg.events import (
+    BlockDone,
+    BlockFailed,
+    BlockLeftOut,
+    Listener,
+    StageEnded,
+    StageStarted,
+    ignore,
+)
+from bigseg.holes import may_leave_out
 from bigseg.run.batches import Batch, Batches, ordered
 from bigseg.run.folder import Run, Step
 from bigseg.run.ledger import Ledger
 from bigseg.run.records import StepFacts
-from bigseg.run.worker import Outcome, Work, prepare_step, run_blocks
+from bigseg.run.worker import (
+    Outcome,
+    Work,
+    can_leave_out,
+    leave_out,
+    prepare_step,
+    run_blocks,
+)
+from bigseg.storage import carried
 
 Results = Generator[list[Outcome], None, None]
 Executor = Callable[[Work, Iterable[Batch]], Results]
@@ -119,7 +136,10 @@ def run_steps(
     Raises
     ------
     BlocksFailed
-        If blocks of a step fail `tries` times. The other blocks of that step are computed first.
+        If blocks of a step fail `tries` times, and may not be left out (see `bigseg.holes`). The
+        other blocks of that step are computed first.
+    BigsegError
+        If block after block fails for the same reason.
     """
     for number, step in enumerate(run.steps, 1):
         ledger = Ledger.of(run, step)
@@ -161,7 +181,7 @@ def run_step(
     for attempt in range(tries):
         queue = Batches(pending, group.workers)
         share = group.cores and max(group.cores // max(min(group.workers, len(pending)), 1), 1)
-        task = partial(
+        work = partial(
             run_blocks,
             run.url,
             step.name,
@@ -169,6 +189,7 @@ def run_step(
             cores=share,
             limit=TASK_LIMIT,
         )
+        task = carried(work)  # with how buckets are reached
         with closing(group.execute(task, queue)) as results:
             outcomes = _named(step, ledger, _taken_back(queue, chain.from_iterable(results)))
             if attempt == 0:
@@ -178,7 +199,11 @@ def run_step(
         pending = np.array([outcome.number for outcome in failed], np.int64)
         if not failed:
             return
-    raise BlocksFailed(step.name, {o.block: o.error for o in failed}, run.url)
+    if not (may_leave_out() and can_leave_out(step)):
+        raise BlocksFailed(step.name, {o.block: o.error for o in failed}, run.url)
+    for outcome in failed:
+        leave_out(run, step, outcome.number, outcome.error)
+        listen(BlockLeftOut(step.name, outcome.block, outcome.error))
 
 
 def _taken_back(queue: Batches, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:

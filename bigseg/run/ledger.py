@@ -24,7 +24,7 @@ from bigseg import files
 from bigseg.errors import BigsegError, NotFound, SpecError
 from bigseg.run import names
 from bigseg.run.folder import Run, Step
-from bigseg.run.names import FINISHED, Name
+from bigseg.run.names import FINISHED, Kind, Name
 from bigseg.types import Facts
 
 READERS = 16
@@ -76,13 +76,13 @@ class Ledger:
         for name in self._parsed(paths):
             if name.spans[-1][1] >= blocks:
                 raise self._foreign(name.path, f"the step has only {blocks} blocks")
-            if name.kind == "json":
+            if name.kind != "failed.json":
                 for first, last in name.spans:
                     done[first : last + 1] = True
-            else:
+            if name.kind != "json":
                 others[name.kind].append(name.spans[0][0])
         failed, skipped = (np.array(sorted(found), np.int64) for found in others.values())
-        return Tally(done, failed[~done[failed]], skipped[done[skipped]], FINISHED in paths)
+        return Tally(done, failed[~done[failed]], skipped, FINISHED in paths)
 
     def done_among(self, numbers: Iterable[int]) -> set[int]:
         """Which of some blocks are done; asks for nothing but these and those near them."""
@@ -91,7 +91,7 @@ class Ledger:
         for folder in {names.group(number) for number in wanted}:
             paths = [f"{folder}/{name}" for name in files.names(files.join(self.url, folder))]
             for name in self._parsed(paths):
-                if name.kind == "json":
+                if name.kind != "failed.json":
                     found |= wanted.intersection(name.numbers())
         return found
 
@@ -109,17 +109,18 @@ class Ledger:
 
     def failed(self, most: int | None = None) -> dict[int, Facts]:
         """Error, traceback and attempts of blocks that failed at least once, by their numbers."""
-        return self._about("failed.json", most)
-
-    def skipped(self) -> dict[int, Facts]:
-        """Error of the blocks that were left out, by their numbers."""
-        return self._about("skipped.json", None)
-
-    def _about(self, kind: str, most: int | None) -> dict[int, Facts]:
-        found = [name for name in self._parsed(files.tree(self.url)) if name.kind == kind]
-        found = sorted(found, key=lambda name: name.spans)[:most]
+        found = self._of_kind("failed.json")[:most]
         contents = self._each(found, lambda name: self._read(name.path))
         return {n.spans[0][0]: facts for n, facts in zip(found, contents, strict=True)}
+
+    def skipped(self) -> dict[int, Facts]:
+        """Records of the blocks that were left out, with their errors, by their numbers."""
+        parts = self._each(self._of_kind("skipped.json"), self.records_of)
+        return {number: record for part in parts for number, record in part.items()}
+
+    def _of_kind(self, kind: Kind) -> list[Name]:
+        found = [name for name in self._parsed(files.tree(self.url)) if name.kind == kind]
+        return sorted(found, key=lambda name: name.spans)
 
     def record(self, number: int, facts: Facts) -> None:
         """Say that a block is done; its data must be stored already."""
@@ -141,13 +142,11 @@ class Ledger:
         content = {"error": error, "traceback": traceback, "attempts": before + 1}
         self._write(path, content)
 
-    def skip(self, number: int, error: str) -> None:
-        """Say why a block is left out; it counts only once the block is recorded as done."""
-        self._write(names.of_one(number, "skipped.json"), {"error": error})
-
-    def unskip(self, number: int) -> None:
-        """Take back what `skip` said, as the block is computed after all."""
-        files.remove(files.join(self.url, names.of_one(number, "skipped.json")))
+    def skip(self, number: int, error: str, facts: Facts) -> None:
+        """Say that a block is left out, and why: it counts as done, but is told of."""
+        text = line(number, {"error": error, **facts})
+        path = names.of_one(number, "skipped.json")
+        files.put(files.join(self.url, path), f"[{text}]".encode())
 
     def finish(self, facts: Facts) -> None:
         """Say that the whole step is done."""
@@ -176,7 +175,8 @@ class Ledger:
 
         The new object is there before the old ones go, so each block has a record all the time.
         """
-        for folder, found in self.listing().items():
+        for folder, all_names in self.listing().items():
+            found = [name for name in all_names if name.kind == "json"]
             if len(found) > 1:
                 self._compact(folder, found)
 
@@ -191,7 +191,7 @@ class Ledger:
         """Names of the objects with records of done blocks, by their folder."""
         found: dict[str, list[Name]] = defaultdict(list)
         for name in self._parsed(files.tree(self.url)):
-            if name.kind == "json":
+            if name.kind != "failed.json":
                 found[name.path.partition("/")[0]].append(name)
         return {
             folder: sorted(found[folder], key=lambda name: name.spans)
@@ -211,7 +211,7 @@ class Ledger:
                 parts = self._each(found, self.records_of)
             except NotFound:  # put together meanwhile
                 paths = [f"{folder}/{name}" for name in files.names(files.join(self.url, folder))]
-                found = [name for name in self._parsed(paths) if name.kind == "json"]
+                found = [name for name in self._parsed(paths) if name.kind != "failed.json"]
             else:
                 records = {number: facts for part in parts for number, facts in part.items()}
                 return dict(sorted(records.items()))

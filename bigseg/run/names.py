@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal
+from typing import Literal, cast
 
 GROUP = 4096
 """Blocks whose records lie in one folder."""
@@ -107,7 +107,7 @@ def parse(path: str) -> Name:
     one = kind == "json" or (len(spans) == 1 and low == high)
     if not one or folder != group(low) or folder != group(high):
         raise ValueError(f"'{name}' is not the name of a record in '{folder}'")
-    return Name(path, kind, spans)
+    return Name(path, cast(Kind, kind), spans)
 
 
 def _span(text: str) -> Span:

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from bigseg.cores import allow
 from bigseg.errors import BigsegError, SpecError
@@ -18,6 +18,7 @@ from bigseg.run.folder import Run, Step, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import peak_memory, worker_name
 from bigseg.run.records import Recorder
+from bigseg.types import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +128,34 @@ def _compute(
         data, read_seconds = reading.result()
         facts = step.module.block(step.spec, block, data)
         seconds = time.perf_counter() - clock
-        recorder.add(
-            number,
-            {
-                "facts": facts,
-                "started": round(started, 3),
-                "seconds": round(seconds, 4),
-                "read_seconds": round(read_seconds, 4),
-                "peak_bytes": peak_memory(),
-                "worker": worker_name(),
-            },
-        )
+        recorder.add(number, _remembered(facts, started, seconds, read_seconds))
     except Exception as error:
         return _failed(recorder.ledger, block.id, number, error)
     return Outcome(block.id, number, "done", seconds)
+
+
+def _remembered(facts: Facts, started: float, seconds: float, read_seconds: float) -> Facts:
+    """Content of a record."""
+    return {
+        "facts": facts,
+        "started": round(started, 3),
+        "seconds": round(seconds, 4),
+        "read_seconds": round(read_seconds, 4),
+        "peak_bytes": peak_memory(),
+        "worker": worker_name(),
+    }
+
+
+def can_leave_out(step: Step) -> bool:
+    """Whether later steps can do without a block of this one."""
+    return hasattr(step.module, "leave_out")
+
+
+def leave_out(run: Run, step: Step, number: int, error: str) -> None:
+    """Store that nothing is in a block which keeps failing."""
+    started, module = time.time(), cast(Any, step.module)
+    facts = module.leave_out(step.spec, step.spec.grid[number])
+    Ledger.of(run, step).skip(number, error, _remembered(facts, started, 0.0, 0.0))
 
 
 def _failed(ledger: Ledger, block: str, number: int, error: Exception) -> Outcome:

@@ -137,6 +137,28 @@ def block(spec: Spec, block: Block, data: NDArray[Any]) -> Facts:
     return {"voxels": int(data.size), "ignored": int(ignored)}
 
 
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Count nothing.
+
+    Raises
+    ------
+    ImageError
+        If voxels of the block were counted before: ranks would be looked for among the wrong ones.
+    """
+    rows = [1] * (1 if spec.sight.mix else len(spec.channels))
+    if spec.fine:
+        coarse = _sum(spec.model_copy(update={"fine": False}), [block])
+        if any(counts.any() for counts in coarse):
+            raise ImageError(
+                f"Block {block.id} of {spec.image} could be read once, and cannot now, so "
+                "it cannot be left out; see that the image is reachable and continue the run."
+            )
+        rows = [len(bins) for bins in _bins(spec.run)[_frame(spec, block)]]
+    empty = [np.zeros((number, BINS), np.int64) for number in rows]
+    files.put(files.join(spec.scratch, f"{block.id}.npz"), _pack(empty))
+    return {"voxels": 0, "ignored": 0}
+
+
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Add the histograms up and read the percentiles off; or the bins that `refine` must count."""
     exact = spec.fine or is_exact_in_one_pass(spec.dtype)

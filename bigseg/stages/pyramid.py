@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from bigseg.core.pyramid import downsample_labels, factors_between, parent_box
-from bigseg.grid import Block, Grid, Index
+from bigseg.grid import Block, Grid, Index, size
 from bigseg.io.volume import Volume
 from bigseg.stages import write
 from bigseg.types import Facts, Labels, StageSpec
@@ -56,6 +58,13 @@ def block(spec: Spec, block: Block, data: Labels) -> Facts:
     # An image may have dropped the incomplete last window of an axis.
     coarse = coarse[tuple(slice(0, n) for n in shape)]
     Volume(write.label_image(spec.write), spec.number).write(block.write, coarse)
+    return {}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Leave a block without labels."""
+    plan = write.label_image(spec.write)
+    Volume(plan, spec.number).write(block.write, np.zeros(size(block.write), plan.dtype))
     return {}
 
 

@@ -109,6 +109,10 @@ def _with_later(spec: Spec, block: Block, box: Box) -> Iterator[tuple[Block, Box
 
 def block(spec: Spec, block: Block, data: Surroundings) -> Facts:
     """Count the contacts of a block's own pieces."""
+    return _store(spec, block, data)
+
+
+def _store(spec: Spec, block: Block, data: Surroundings) -> Facts:
     offsets = spec.pieces.maps.offsets
     pairs, columns = region_edges(data.keys, data.boundary, offsets or None)
     if reaches_beyond_neighbours(offsets):
@@ -123,6 +127,15 @@ def block(spec: Spec, block: Block, data: Surroundings) -> Facts:
         found.append((other, _with_same(edges, _parts(spec.grid, data, number))))
     count = write_edges(spec.pieces.run, block.id, data.numbers[0], found)
     return {"edges": count, "objects": len(data.seeds[0])}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Store that a block's pieces touch nothing."""
+    shape = size(block.write)[1:]
+    seeds = read_table(nodes_url(spec.pieces.run, block.id), ["seed"])["seed"]
+    boundary = np.zeros((len(spec.pieces.maps.channels), *shape), np.uint8)
+    numbers = [spec.grid.number(block.index)]
+    return _store(spec, block, Surroundings(np.zeros(shape, np.uint64), boundary, numbers, [seeds]))
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

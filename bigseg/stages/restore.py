@@ -19,7 +19,7 @@ from bigseg.core.intensity import rescale
 from bigseg.core.restoring import Axis, Ranges, restore_planes, source, to_image
 from bigseg.core.tiles import Tiling
 from bigseg.errors import WeightsError
-from bigseg.grid import Block, Box, Grid, Index
+from bigseg.grid import Block, Box, Grid, Index, size
 from bigseg.io.create import create_arrays
 from bigseg.io.ome import Image, Level, describe
 from bigseg.io.plan import plan_image
@@ -181,6 +181,15 @@ def block(spec: Spec, block: Block, data: NDArray[Any]) -> Facts:
             values = _as_stored(values, limits, plan.dtype)
         target.write(block.write, values[None], number)
     return {"restore_seconds": round(time.perf_counter() - started, 4)}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Leave a block empty."""
+    plan = restored_image(spec)
+    target, empty = Volume(plan, 0), np.zeros(size(block.write), plan.dtype)
+    for number in range(len(spec.channels)):
+        target.write(block.write, empty, number)
+    return {"restore_seconds": 0.0}
 
 
 def _limits(spec: Spec, box: Box, channel: int) -> list[tuple[float, float]]:

@@ -91,7 +91,16 @@ def read(spec: Spec, block: Block) -> Eight:
 
 def block(spec: Spec, block: Block, data: Eight) -> Facts:
     """Make the pieces of a block; store them and their table."""
-    labels, seeds = _pieces(spec, data)
+    return _store(spec, block, *_pieces(spec, data))
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Store that a block has no pieces."""
+    labels = np.zeros(size(block.read)[1:], np.uint32)
+    return _store(spec, block, labels, np.zeros(0, np.int64))
+
+
+def _store(spec: Spec, block: Block, labels: NDArray[np.uint32], seeds: Seeds) -> Facts:
     table = measure_objects(
         labels,
         read=block.read,

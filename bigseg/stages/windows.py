@@ -22,7 +22,7 @@ from bigseg.core.local_range import (
     window_ranges,
 )
 from bigseg.errors import ImageError
-from bigseg.grid import Block, Box, Grid, Index
+from bigseg.grid import Block, Box, Grid, Index, size
 from bigseg.io.volume import Volume
 from bigseg.stages.normalize import Sight, look
 from bigseg.types import Facts, Floats, StageSpec
@@ -74,11 +74,21 @@ def read(spec: Spec, block: Block) -> NDArray[Any]:
 
 def block(spec: Spec, block: Block, data: NDArray[Any]) -> Facts:
     """Find the percentiles of each window."""
+    return _store(spec, block, data)
+
+
+def _store(spec: Spec, block: Block, data: NDArray[Any]) -> Facts:
     found = [window_ranges(channel, spec.window, spec.percentiles) for channel in data]
     buffer = io.BytesIO()
     np.save(buffer, np.stack(found))
     files.put(part_url(spec, block), buffer.getvalue())
     return {"windows": int(np.prod(found[0].shape[1:]))}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Say that no window of a block has a range; those around it lend theirs."""
+    channels = 1 if spec.sight.mix else len(spec.channels)
+    return _store(spec, block, np.zeros((channels, *size(block.write)[1:]), np.float32))
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

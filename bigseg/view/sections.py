@@ -257,16 +257,23 @@ def failed(failures: Sequence[Failure]) -> str:
     """Blocks that failed, with their sentences."""
     if not failures:
         return page.heading("Failures", "No block failed.")
-    rows = [
-        (f.step, f.block, str(f.attempts), "done later" if f.mended else "not done", f.error)
-        for f in failures
-    ]
-    lost = sum(not f.mended for f in failures)
+    rows = [(f.step, f.block, str(f.attempts), _fate(f), f.error) for f in failures]
+    holes = sum(bool(f.hole) for f in failures)
+    lost = sum(not (f.mended or f.hole) for f in failures)
     note = f"{lost} blocks are not done." if lost else "All of them were done when tried again."
+    if holes:
+        note = f"{holes} blocks are left out, as they kept failing. " + (note if lost else "")
     if len(failures) == MOST_FAILURES:
         note += f" The first {MOST_FAILURES} are listed."
     head = ("Step", "Block", "Attempts", "Now", "Error")
     return page.heading("Failures", note) + page.table(head, rows, numbers=False)
+
+
+def _fate(failure: Failure) -> str:
+    """What became of a block in the end."""
+    if failure.hole:
+        return f"left out: {failure.hole}"
+    return "done later" if failure.mended else "not done"
 
 
 def title(subject: Subject) -> str:

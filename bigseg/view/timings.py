@@ -9,6 +9,7 @@ import numpy as np
 from bigseg import files
 from bigseg.run.folder import Run, Step
 from bigseg.run.ledger import Ledger
+from bigseg.run.left_out import hole_of
 from bigseg.run.records import sample
 from bigseg.types import Facts
 from bigseg.view.svg import Bar
@@ -46,6 +47,8 @@ class Failure:
     attempts: int
     mended: bool
     """Whether it was done in the end."""
+    hole: str = ""
+    """Its voxels, if it was left out."""
 
 
 def step_times(run: Run) -> list[StepTimes]:
@@ -84,9 +87,10 @@ def failures(run: Run) -> list[Failure]:
     for step in run.steps:
         ledger, grid = Ledger.of(run, step), step.spec.grid
         failed = ledger.failed(MOST_FAILURES - len(found))
-        mended = ledger.done_among(failed)
-        found += [
-            Failure(step.name, grid[n].id, facts["error"], facts["attempts"], n in mended)
-            for n, facts in failed.items()
-        ]
+        done, left_out = ledger.done_among(failed), ledger.skipped()
+        for number, facts in failed.items():
+            mended = number in done and number not in left_out
+            hole = hole_of(step, number, facts["error"]).where() if number in left_out else ""
+            row = (step.name, grid[number].id, facts["error"], facts["attempts"])
+            found.append(Failure(*row, mended, hole))
     return found

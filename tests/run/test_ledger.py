@@ -71,14 +71,14 @@ def test_a_failure_counts_attempts_until_the_block_is_done(ledger: Ledger) -> No
     assert found(ledger) == ([5], [], [], False)
 
 
-def test_a_block_is_left_out_once_it_is_recorded_so(ledger: Ledger) -> None:
-    ledger.skip(5, "no luck.")
-    assert found(ledger) == ([], [], [], False)
-    ledger.record(5, {})
-    assert found(ledger) == ([5], [], [5], False)
-    assert ledger.skipped() == {5: {"error": "no luck."}}
-    ledger.unskip(5)
-    assert found(ledger) == ([5], [], [], False)
+def test_a_block_that_is_left_out_counts_as_done_and_is_told_of(ledger: Ledger) -> None:
+    ledger.fail(5, "no luck.", "")
+    ledger.put({n: line(n, {}) for n in (4, 6, 8)})
+    ledger.skip(5, "no luck.", {"facts": {}})
+    ledger.compact()
+    assert found(ledger) == ([4, 5, 6, 8], [], [5], False)
+    assert ledger.skipped() == {5: {"block": 5, "error": "no luck.", "facts": {}}}
+    assert ledger.done_among([5, 7]) == {5}
 
 
 def test_numpy_numbers_are_remembered_and_other_things_refused(ledger: Ledger) -> None:
