@@ -1,20 +1,21 @@
-"""One coarser level of merged tiles from the next finer one; ids stay as they are."""
+"""One coarser level of merged tiles or of tracks from the next finer one; ids stay as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from bigseg.grid import Block, Grid, Index
+from bigseg.io.ome import Image
 from bigseg.io.pyramid import shrink_block
 from bigseg.io.volume import Volume
-from bigseg.stages import write_tiles
+from bigseg.stages import write_tiles, write_tracks
 from bigseg.types import Facts, StageSpec
 
 
 class Spec(StageSpec):
     """Which level is made."""
 
-    write: write_tiles.Spec
+    write: write_tiles.Spec | write_tracks.Spec
     number: int
     """Level to make, from 1."""
     shape: Index
@@ -28,11 +29,11 @@ class Spec(StageSpec):
 
 
 def check(spec: Spec) -> None:
-    """Nothing can be wrong that `write_tiles` has not found."""
+    """Nothing can be wrong that `write` has not found."""
 
 
 def prepare(spec: Spec) -> None:
-    """`write_tiles` has created the arrays of all levels."""
+    """`write` has created the arrays of all levels."""
 
 
 def read(spec: Spec, block: Block) -> None:
@@ -41,10 +42,16 @@ def read(spec: Spec, block: Block) -> None:
 
 def block(spec: Spec, block: Block, data: None) -> Facts:
     """Take the most frequent id of each window and write the block."""
-    plan = write_tiles.label_image(spec.write)
+    plan = _label_image(spec)
     fine, coarse = Volume(plan, spec.number - 1), Volume(plan, spec.number)
     shrink_block(fine, coarse, block.write, labels=True)
     return {}
+
+
+def _label_image(spec: Spec) -> Image:
+    if isinstance(spec.write, write_tracks.Spec):
+        return write_tracks.label_image(spec.write)
+    return write_tiles.label_image(spec.write)
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

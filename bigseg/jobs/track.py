@@ -1,0 +1,177 @@
+"""Track a series: plan it, open or continue its folder, do its steps, tidy up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bigseg import files
+from bigseg.events import Listener, ignore
+from bigseg.jobs import begin
+from bigseg.jobs.begin import (
+    DryRun,
+    Prepared,
+    carry_out,
+    check_unfinished,
+    claim_result,
+    look_ahead,
+    plan_run,
+)
+from bigseg.jobs.budget import PROCESS
+from bigseg.jobs.claim import Claim, Way
+from bigseg.plans.track import plan_track
+from bigseg.run.folder import Run, open_run
+from bigseg.run.ledger import Ledger
+from bigseg.specs.segment import parse_as
+from bigseg.specs.track import TrackSpec
+from bigseg.stages import detect, track_publish
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """Where everything is."""
+
+    labels: str
+    """URL of the label image, whose objects are numbered by track."""
+    tracks: int
+    lineages: int
+    divisions: int
+    table: str
+    """URL of the table of tracks."""
+    run: str
+    seconds: float
+
+    def text(self) -> str:
+        """Say it to a person."""
+        return (
+            f"{self.tracks} tracks in {self.lineages} lineages, {self.divisions} divisions, in "
+            f"{self.seconds:.1f} s\n"
+            f"labels  {self.labels}\n"
+            f"table   {self.table}\n"
+            f"run     {self.run}"
+        )
+
+
+def track(
+    labels: str,
+    output: str | None = None,
+    *,
+    run: str | None = None,
+    cluster: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    listener: Listener = ignore,
+    **settings: Any,
+) -> Tracked:
+    """Follow the objects of a series of label images through time, with divisions.
+
+    Parameters
+    ----------
+    labels
+        Label image with a time axis, file, or folder of one file per frame; see
+        `bigseg.io.series.open_series`.
+    output
+        OME-Zarr label image to create, numbered by track; None: beside the labels.
+    run
+        Run folder; None: beside the output. An interrupted run is continued.
+    cluster, workers
+        See `bigseg.run.cluster.open_cluster`.
+    overwrite
+        Replace the result of a former run of the same folder.
+    listener
+        Is told how it goes; see `bigseg.events`.
+    settings
+        Fields of `bigseg.TrackSpec`. Unknown ones are refused by name.
+
+    Raises
+    ------
+    BigsegError
+        In a sentence: before anything is written if something does not fit, or afterwards if
+        blocks failed.
+    """
+    spec = parse_as(TrackSpec, {**settings, "labels": labels, "output": output})
+    return execute(
+        spec, run=run, cluster=cluster, workers=workers, overwrite=overwrite, listener=listener
+    )
+
+
+def execute(
+    spec: TrackSpec,
+    *,
+    run: str | None = None,
+    cluster: str | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+    listener: Listener = ignore,
+) -> Tracked:
+    """Do what a specification says; see `track`."""
+    return _do(_claimed(spec, run, overwrite), cluster, workers, listener)
+
+
+def prepare(spec: TrackSpec, *, run: str | None = None, overwrite: bool = False) -> Prepared:
+    """Check everything and write the run folder; job arrays, or `resume`, do the rest."""
+    return begin.prepare(_claimed(spec, run, overwrite))
+
+
+def resume(
+    run: str,
+    *,
+    cluster: str | None = None,
+    workers: int | None = None,
+    listener: Listener = ignore,
+) -> Tracked:
+    """Continue an interrupted run, with the settings it was started with."""
+    found = open_run(files.absolute(run))
+    check_unfinished(found)
+    target = parse_as(TrackSpec, found.settings).target
+    return _do(Claim(found, target, Way.CONTINUE), cluster, workers, listener)
+
+
+def is_tracking(run: Run) -> bool:
+    """Whether a run tracks."""
+    return any(step.stage == "lineages" for step in run.steps)
+
+
+def dry_run(spec: TrackSpec, run: str | None = None) -> DryRun:
+    """Check everything and say what would be done; nothing is written."""
+    spec, url = _absolute(spec, run)
+    made = plan_run(url, spec, plan_track(spec, url))
+    return look_ahead(made, spec.target, worker_bytes(made))
+
+
+def worker_bytes(run: Run) -> int:
+    """Memory of a worker: a block of labels, as they are and numbered anew."""
+    found = next(step.spec for step in run.steps if isinstance(step.spec, detect.Spec))
+    t, z, y, x = found.block
+    return PROCESS + 24 * t * z * y * x
+
+
+def _claimed(spec: TrackSpec, run: str | None, overwrite: bool) -> Claim:
+    """Plan a run and decide how it begins; nothing is written."""
+    spec, url = _absolute(spec, run)
+    made = plan_run(url, spec, plan_track(spec, url))
+    return claim_result(made, spec.target, [spec.labels], overwrite=overwrite, is_kind=is_tracking)
+
+
+def _absolute(spec: TrackSpec, run: str | None) -> tuple[TrackSpec, str]:
+    """Give all URLs a form that workers understand."""
+    names = ("labels", "output", "image", "edits", "model")
+    given = {name: getattr(spec, name) for name in names}
+    places = {name: files.absolute(url) for name, url in given.items() if url is not None}
+    spec = spec.model_copy(update=places)
+    return spec, files.absolute(run or spec.run)
+
+
+def _do(claimed: Claim, cluster: str | None, workers: int | None, listener: Listener) -> Tracked:
+    run = claimed.run
+    seconds = carry_out(claimed, cluster=cluster, workers=workers, listener=listener)
+    facts = Ledger.of(run, run.step("lineages")).finished() or {}
+    return Tracked(
+        labels=claimed.target,
+        tracks=int(facts["tracks"]),
+        lineages=int(facts["lineages"]),
+        divisions=int(facts["divisions"]),
+        table=track_publish.table_url(claimed.target, "tracks"),
+        run=run.url,
+        seconds=seconds,
+    )

@@ -1,0 +1,151 @@
+"""From what a user asks for to the steps that track a series.
+
+All that can be refused is refused here, before anything is written.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import ceil, prod
+
+from bigseg import files
+from bigseg.core.tracking.link import Settings
+from bigseg.errors import ImageError, OutputExists, SpecError
+from bigseg.grid import Index
+from bigseg.io.series import Series, open_series
+from bigseg.io.volume import Volume
+from bigseg.plans.steps import Step
+from bigseg.specs.track import TrackSpec
+from bigseg.stages import (
+    detect,
+    detections,
+    learn,
+    lineages,
+    link,
+    tile_pyramid,
+    track_publish,
+    write_tracks,
+)
+
+VOXELS = 1 << 22
+"""Of a block, about."""
+MOST_PACKS = 1024
+
+
+def plan_track(spec: TrackSpec, run: str) -> list[Step]:
+    """Lay out the steps that track the objects of a series of label images.
+
+    Raises
+    ------
+    SpecError, NotFound, ImageError
+        In a sentence, if the labels and the settings do not fit each other.
+    """
+    series = open_series(spec.labels)
+    _check_target(spec, series)
+    found = _measuring(spec, run, series)
+    settings = Settings(
+        mode=spec.mode,
+        gap=spec.gap,
+        divisions=spec.divisions,
+        max_move=spec.max_step,
+        max_division=spec.max_division,
+        core_frames=spec.window,
+        core_objects=spec.objects_per_block,
+    )
+    learned = learn.Spec(run=run, frames=series.shape[0], settings=settings)
+    linked = link.Spec(learned=learned, packs=_packs(spec, found))
+    put_together = lineages.Spec(linked=linked, merging=spec.merging, min_length=spec.min_length)
+    written = write_tracks.Spec(found=found, target=spec.target)
+    return [
+        Step("detect", "detect", found),
+        Step("detections", "detections", detections.Spec(found=found)),
+        Step("learn", "learn", learned),
+        Step("link", "link", linked),
+        Step("lineages", "lineages", put_together),
+        Step("write", "write_tracks", written),
+        *_levels(written),
+        Step("publish", "track_publish", track_publish.Spec(write=written, image=_image(spec))),
+    ]
+
+
+def _measuring(spec: TrackSpec, run: str, series: Series) -> detect.Spec:
+    """How objects are measured, and in which blocks."""
+    spacing = series.spacing
+    if spec.voxel_size is not None:
+        if len(spec.voxel_size) not in (2, 3):
+            raise SpecError(
+                f"voxel_size {spec.voxel_size} must be two numbers, y,x, or three, z,y,x."
+            )
+        z, y, x = (1.0, *spec.voxel_size)[-3:]
+        spacing = (z, y, x)
+    channel = 0
+    if spec.image is not None:
+        volume = Volume.open(spec.image)
+        channel = volume.image.channel(spec.channel)
+        t, _, z_, y_, x_ = volume.shape
+        if (t, z_, y_, x_) != series.shape:
+            raise ImageError(
+                f"{spec.image} has (t, z, y, x) = {(t, z_, y_, x_)} voxels, but {spec.labels} has "
+                f"{series.shape}; give the image that the labels are of."
+            )
+    return detect.Spec(
+        run=run,
+        labels=series.url,
+        frames=series.frames,
+        ngff=series.image is not None,
+        shape=series.shape,
+        unit=series.unit,
+        block=_block(series),
+        spacing=spacing,
+        image=spec.image,
+        channel=channel,
+    )
+
+
+def _block(series: Series) -> Index:
+    """Whole stored objects of a frame, about `VOXELS` of them."""
+    edges = [min(u, n) for u, n in zip(series.unit[1:], series.shape[1:], strict=True)]
+    for axis in (2, 1, 0):
+        length = series.shape[1 + axis]
+        while edges[axis] < length and prod(edges) < VOXELS:
+            edges[axis] *= 2
+    return 1, *edges
+
+
+def _packs(spec: TrackSpec, found: detect.Spec) -> int:
+    """Tasks that link: one for each window of frames, and for each few blocks of a frame."""
+    windows = ceil(found.shape[0] / spec.window)
+    regions = ceil(prod(found.grid.counts[1:]) / 4)
+    return max(min(windows * regions, MOST_PACKS), 1)
+
+
+def _levels(written: write_tracks.Spec) -> list[Step]:
+    """Steps that make the coarser levels."""
+    plan = write_tracks.planned_image(written, 1)
+    levels = [Volume(plan, number) for number in range(len(plan.levels))]
+    steps = []
+    for number, (_, coarse) in enumerate(pairwise(levels), 1):
+        t, _, z, y, x = coarse.shape
+        level = tile_pyramid.Spec(
+            write=written, number=number, shape=(t, z, y, x), block=coarse.unit
+        )
+        steps.append(Step(f"pyramid-{number}", "tile_pyramid", level))
+    return steps
+
+
+def _image(spec: TrackSpec) -> str | None:
+    """Image that the labels are of, as far as it is known."""
+    if spec.image is not None:
+        return spec.image
+    return spec.labels.rpartition("/labels/")[0] or None
+
+
+def _check_target(spec: TrackSpec, series: Series) -> None:
+    """Refuse to write into what is read."""
+    target = files.absolute(spec.target)
+    for place in (files.absolute(series.url), *(files.absolute(f) for f in series.frames[:1])):
+        if target == place or place.startswith(target + "/") or target.startswith(place + "/"):
+            raise OutputExists(
+                f"The output {target} and the labels {place} must not lie in each other; choose "
+                "another."
+            )

@@ -1,0 +1,108 @@
+"""Learn how the objects of a series move, divide and get lost, and share the series out.
+
+Numbers come from a sample of successive frames; see `core.tracking.rates`. What each task links is
+settled here, too: it follows from where the objects are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from bigseg import files
+from bigseg.core.objects import Table
+from bigseg.core.tracking import link
+from bigseg.core.tracking.blocks import Core
+from bigseg.core.tracking.costs import Model
+from bigseg.core.tracking.detections import Detections, gather
+from bigseg.grid import Block, Grid
+from bigseg.stages import detections
+from bigseg.types import Facts, StageSpec
+
+POSITION = ("centroid_z", "centroid_y", "centroid_x")
+COLUMNS = ("frame", "label", *POSITION, "voxels", "intensity", "touches_border")
+
+
+class Spec(StageSpec):
+    """Which series, and how it is linked."""
+
+    run: str
+    frames: int
+    settings: link.Settings
+    sized: bool = True
+    """Whether objects have sizes; points have none."""
+
+    @property
+    def grid(self) -> Grid:
+        """One block: what is learned holds for all."""
+        return Grid((1, 1, 1, 1), (1, 1, 1, 1), (0, 0, 0, 0))
+
+
+def model_url(run: str) -> str:
+    """Where what was learned is, as JSON; see `core.tracking.costs.Model`."""
+    return files.join(run, "tracking", "model.json")
+
+
+def cores_url(run: str) -> str:
+    """Where it is what each task owns, as JSON; see `core.tracking.blocks.Core`."""
+    return files.join(run, "tracking", "cores.json")
+
+
+def read_model(run: str) -> Model:
+    """What was learned."""
+    return TypeAdapter(Model).validate_python(json.loads(files.get(model_url(run))))
+
+
+def read_cores(run: str) -> list[Core]:
+    """What each task owns."""
+    return TypeAdapter(list[Core]).validate_python(json.loads(files.get(cores_url(run))))
+
+
+def load(spec: Spec, frames: Iterable[int]) -> Detections:
+    """Detections of some frames, sorted by frame and label."""
+    tables = list(detections.read_frames(spec.run, list(frames)))
+    return gathered({name: np.concatenate([t[name] for t in tables]) for name in COLUMNS}, spec)
+
+
+def gathered(table: Table, spec: Spec) -> Detections:
+    """Rows of detections as tracking wants them; brightness counts if all objects have one."""
+    bright = table["intensity"]
+    columns = {
+        "size": table["voxels"] if spec.sized else None,
+        "intensity": bright if len(bright) and bool((bright > 0).all()) else None,
+        "border": table["touches_border"],
+    }
+    position = np.stack([table[name] for name in POSITION], axis=1)
+    return gather(table["frame"], table["label"].astype(np.int64), position, columns)
+
+
+def check(spec: Spec) -> None:
+    """Nothing can be wrong that the plan has not found."""
+
+
+def prepare(spec: Spec) -> None:
+    """Small objects; nothing has to be created."""
+
+
+def read(spec: Spec, block: Block) -> Detections:
+    """All detections."""
+    return load(spec, range(spec.frames))
+
+
+def block(spec: Spec, block: Block, data: Detections) -> Facts:
+    """Learn, share out, and store both."""
+    model = link.learn(data, spec.settings)
+    cores = link.cores(data, spec.settings)
+    # Boxes reach to infinity, which Python's own JSON can say.
+    files.put(model_url(spec.run), json.dumps(asdict(model), indent=1).encode())
+    files.put(cores_url(spec.run), json.dumps([asdict(core) for core in cores]).encode())
+    return {"detections": len(data), "cores": len(cores), "model": asdict(model)}
+
+
+def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
+    """Pass on what the one block found."""
+    return facts[0]

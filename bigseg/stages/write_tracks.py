@@ -1,0 +1,131 @@
+"""Write labels again with each object numbered by its track, block by block.
+
+As in `write`, the arrays are created here, and the metadata that make them an image come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bigseg.core.objects import Table
+from bigseg.core.relabel import id_dtype, relabel
+from bigseg.core.sparse_ids import densified
+from bigseg.errors import ImageError
+from bigseg.grid import Block, Grid
+from bigseg.io.create import create_arrays
+from bigseg.io.ome import Image
+from bigseg.io.plan import plan_image, plan_labels
+from bigseg.io.tables import read_table
+from bigseg.io.volume import Volume
+from bigseg.stages import detect, lineages
+from bigseg.types import Facts, StageSpec
+
+
+class Spec(StageSpec):
+    """Where labels come from and where they go."""
+
+    found: detect.Spec
+    target: str
+
+    @property
+    def grid(self) -> Grid:
+        return self.found.grid
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a block needs."""
+
+    labels: NDArray[Any]
+    """(z, y, x) as given."""
+    ids: Table
+    """`label` and `track` of the detections of the frame."""
+    gaps: dict[str, Any] = field(default_factory=dict)
+
+
+def planned_image(spec: Spec, largest: int) -> Image:
+    """Plan of the label image, given the largest id: like the labels, where these are NGFF."""
+    dtype, block = id_dtype(largest), spec.found.block[1:]
+    source = detect.series_of(spec.found).image
+    if source is not None:
+        return plan_labels(source, spec.target, dtype, block)
+    length = dict(zip("tzyx", spec.found.shape, strict=True))
+    axes = tuple(axis for axis in "tzyx" if axis != "z" or length["z"] > 1)
+    scale = {"t": 1.0, **dict(zip("zyx", spec.found.spacing, strict=True))}
+    shape = tuple(length[axis] for axis in axes)
+    plan = plan_image(spec.target, axes, shape, dtype, tuple(scale[a] for a in axes), block)
+    units = detect.series_of(spec.found).units
+    return replace(plan, units={axis: unit for axis, unit in units.items() if axis in axes})
+
+
+def label_image(spec: Spec) -> Image:
+    """Plan of the label image; its type holds the largest id."""
+    total = read_table(lineages.total_url(spec.found.run))
+    return planned_image(spec, int(total["tracks"][0]))
+
+
+def check(spec: Spec) -> None:
+    """Nothing can be wrong that `detect` has not found."""
+
+
+def prepare(spec: Spec) -> None:
+    """Create the arrays of all levels."""
+    create_arrays(label_image(spec), labels=True)
+
+
+def read(spec: Spec, block: Block) -> Loaded:
+    """Labels of a block, and the tracks of the objects of its frame."""
+    labels = detect.series_of(spec.found).read(block.write)
+    frame = block.write[0].start
+    return Loaded(labels, read_table(lineages.ids_url(spec.found.run, frame)))
+
+
+def block(spec: Spec, block: Block, data: Loaded) -> Facts:
+    """Number the objects of a block by track and write it: whole shards that no other touches."""
+    plan = label_image(spec)
+    final = tracked(data.labels, data.ids, np.uint64 if plan.dtype.itemsize == 8 else np.uint32)
+    Volume(plan, 0).write(block.write, final[None])
+    return {"voxels": int(np.count_nonzero(final))}
+
+
+def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
+    """Count the labelled voxels."""
+    return {"voxels": sum(fact["voxels"] for fact in facts)}
+
+
+def tracked(
+    labels: NDArray[Any], ids: Table, dtype: type[np.uint32 | np.uint64]
+) -> NDArray[np.unsignedinteger[Any]]:
+    """Replace labels by tracks.
+
+    Parameters
+    ----------
+    labels
+        (z, y, x) of one frame.
+    ids
+        `label`, ascending, and `track` of the objects of that frame; 0 for objects that are
+        dropped.
+    dtype
+        Of the result.
+
+    Raises
+    ------
+    ImageError
+        There is a label that nobody has detected: the labels have changed.
+    """
+    dense, found = densified(labels)
+    known = ids["label"].astype(np.uint64)
+    at = np.minimum(np.searchsorted(known, found), max(len(known) - 1, 0))
+    missing = found[known[at] != found] if len(known) else found
+    if len(missing):
+        raise ImageError(
+            f"The labels hold object {missing[0]}, which they did not when they were measured; "
+            "start the run again with --overwrite."
+        )
+    track = ids["track"].astype(np.uint64)[at] if len(found) else np.zeros(0, np.uint64)
+    return relabel(dense, track, dtype)
