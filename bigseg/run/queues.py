@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from shlex import quote
 from typing import Any
 
 import dask as dask_library
 import psutil
+from dask.utils import parse_timedelta
 from distributed import Client
 
 from bigseg.errors import SpecError
@@ -105,10 +108,12 @@ def make_cluster(spec: Jobs, *, gpu: bool) -> Cluster:
         "sge": SGECluster,
     }
     count = per_job(spec, gpu)
+    logs = Path(spec.logs).absolute()
+    logs.mkdir(parents=True, exist_ok=True)
     keys = None
     if spec.tls:
         keys = security.of_files(spec.tls) if isinstance(spec.tls, Tls) else security.fresh()
-    return kinds[spec.kind](
+    return _replacing(kinds[spec.kind])(
         # Dask's threads are workers here; the cores of each are for the libraries that it calls.
         cores=count,
         processes=count,
@@ -120,8 +125,8 @@ def make_cluster(spec: Jobs, *, gpu: bool) -> Cluster:
             "dashboard_address": "127.0.0.1:0",
         },
         security=keys,
-        shared_temp_directory=spec.logs,
-        log_directory=spec.logs,
+        shared_temp_directory=str(logs),  # keys, readable by the user only
+        log_directory=str(logs),
         job_name="bigseg",
         python=spec.python,
         local_directory=spec.scratch,
@@ -132,6 +137,33 @@ def make_cluster(spec: Jobs, *, gpu: bool) -> Cluster:
         silence_logs=logging.CRITICAL,
         **_request(spec),
     )
+
+
+def _replacing(kind: type[Cluster]) -> type[Cluster]:
+    """A kind of cluster that misses jobs of several workers, too.
+
+    dask-jobqueue 0.9 looks for a lost worker among its jobs by name, and finds it only where each
+    job has one; others were never submitted again.
+    """
+
+    class Replacing(kind):  # type: ignore[misc]
+        def _update_worker_status(self, op: str, msg: Any) -> None:
+            if op == "remove":
+                name = str(self.scheduler_info["workers"][msg]["name"])
+                job = next((one for one in self.workers if name.startswith(f"{one}-")), None)
+                if job is not None:
+                    delay = dask_library.config.get("distributed.deploy.lost-worker-timeout")
+                    loop = asyncio.get_running_loop()
+                    loop.call_later(parse_timedelta(delay), self._miss, job)
+            super()._update_worker_status(op, msg)
+
+        def _miss(self, job: str) -> None:
+            """Forget a job none of whose workers has come back; it is submitted again."""
+            there = {str(worker["name"]) for worker in self.scheduler_info["workers"].values()}
+            if job in self.workers and not any(name.startswith(f"{job}-") for name in there):
+                self._futures.add(asyncio.ensure_future(self.workers.pop(job).close()))
+
+    return Replacing
 
 
 def _lifetime(walltime: int) -> list[str]:
