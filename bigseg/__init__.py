@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from bigseg.jobs.restore import restore
     from bigseg.jobs.segment import Result, segment
     from bigseg.jobs.tiles import merge
+    from bigseg.jobs.track import Tracked, track
     from bigseg.specs.segment import SegmentSpec
+    from bigseg.specs.track import TrackSpec
     from bigseg.stages.evaluate import evaluate
     from bigseg.version import VERSION as __version__
 
@@ -19,6 +21,8 @@ __all__ = [
     "Corrected",
     "Result",
     "SegmentSpec",
+    "TrackSpec",
+    "Tracked",
     "__version__",
     "correct",
     "evaluate",
@@ -27,6 +31,7 @@ __all__ = [
     "open_labels",
     "restore",
     "segment",
+    "track",
 ]
 
 _HOMES = {
@@ -41,6 +46,9 @@ _HOMES = {
     "open_labels": ("bigseg.io.arrays", "open_labels"),
     "restore": ("bigseg.jobs.restore", "restore"),
     "segment": ("bigseg.jobs.segment", "segment"),
+    "Tracked": ("bigseg.jobs.track", "Tracked"),
+    "TrackSpec": ("bigseg.specs.track", "TrackSpec"),
+    "track": ("bigseg.jobs.track", "track"),
 }
 
 

@@ -18,6 +18,7 @@ from bigseg.cli import (
     restoring,
     running,
     segmenting,
+    tracking,
 )
 from bigseg.cli.buckets import reach_buckets
 from bigseg.cli.options import Stopped, examples
@@ -70,6 +71,7 @@ correcting.add_to(app)
 merging.add_to(app)
 restoring.add_to(app)
 calibrating.add_to(app)
+tracking.add_to(app)
 app.add_typer(models.app, name="models")
 reach_buckets(app)
 

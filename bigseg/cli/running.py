@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ def add_to(app: typer.Typer) -> None:
         "status",
         epilog=examples(
             "bigseg status embryo.zarr.cells.bigseg",
-            "watch bigseg status embryo.zarr.cells.bigseg",
+            "bigseg status embryo.zarr.cells.bigseg --watch 10",
         ),
     )(status)
 
@@ -59,6 +59,7 @@ def continue_run(
     from bigseg.jobs import restore as restoration
     from bigseg.jobs import segment as pipeline
     from bigseg.jobs import tiles as merging
+    from bigseg.jobs import track as tracking
     from bigseg.run.folder import open_run
 
     found = open_run(files.absolute(run))
@@ -69,21 +70,41 @@ def continue_run(
         resume = merging.resume
     elif em_pipeline.is_em(found):
         resume = em_pipeline.resume
+    elif tracking.is_tracking(found):
+        resume = tracking.resume
     with follow(quiet=quiet, as_json=as_json, skip_failed=skip_failed) as listener:
         result = resume(run, cluster=cluster, workers=workers, listener=listener)
     end(result, quiet=quiet, as_json=as_json)
 
 
 def status(
-    run: RunFolder, quiet: Quiet = False, as_json: Json = False, debug: Debug = False
+    run: RunFolder,
+    watch: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="SECONDS", help="Show it again and again, until all is done."),
+    ] = None,
+    quiet: Quiet = False,
+    as_json: Json = False,
+    debug: Debug = False,
 ) -> None:
-    """Show how far a run is: blocks done, failed and left, rate, time left.
+    """Show how far a run is: blocks done, failed and left, rate, time left, and why blocks failed.
 
-    It reads the run's ledger only, so it may be asked at any time, from any machine.
+    It reads the run's ledger only, so it may be asked at any time, from any machine, whoever
+    computes: Dask, a job array, or both.
     """
-    from bigseg.run.status import status as read_status
-    from bigseg.run.status import status_text
+    import time
 
-    steps = read_status(run)
-    found = {"run": run, "steps": [asdict(step) for step in steps]}
-    say(found, status_text(steps), quiet=quiet, as_json=as_json)
+    from bigseg.run import status as progress
+
+    while True:
+        steps, failures = progress.status(run), progress.failed_blocks(run)
+        found = {
+            "run": run,
+            "steps": [asdict(step) for step in steps],
+            "failed": [asdict(failure) for failure in failures],
+        }
+        say(found, progress.status_text(steps, failures), quiet=quiet, as_json=as_json)
+        if watch is None or all(step.finished for step in steps):
+            return
+        time.sleep(watch)
+        say({}, "", quiet=quiet or as_json)

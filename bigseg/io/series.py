@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -141,12 +142,16 @@ def frame_files(url: str) -> list[str]:
     numbers = [number for number, _ in numbered]
     expected = list(range(numbers[0], numbers[0] + len(numbers)))
     if numbers != expected:
-        missing = sorted(set(expected) - set(numbers))
-        what = f"no frame {missing[0]}" if missing else "several files of one frame"
+        twice = len(set(numbers)) < len(numbers)
+        what = "several files of one frame" if twice else f"no frame {_first_missing(numbers)}"
         raise ImageError(
             f"{url} has {what}; a series needs one file for each frame, numbered one after another."
         )
     return [files.absolute(name) for _, name in numbered]
+
+
+def _first_missing(numbers: Sequence[int]) -> int:
+    return next(a + 1 for a, b in pairwise(numbers) if b > a + 1)
 
 
 def _number(url: str, name: str) -> int:

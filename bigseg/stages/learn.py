@@ -94,7 +94,10 @@ def read(spec: Spec, block: Block) -> Detections:
 
 
 def block(spec: Spec, block: Block, data: Detections) -> Facts:
-    """Learn, share out, and store both."""
+    """Learn, share out, and store both; of a series without objects nothing can be learned."""
+    if not len(data):
+        files.put(cores_url(spec.run), b"[]")
+        return {"detections": 0, "cores": 0}
     model = link.learn(data, spec.settings)
     cores = link.cores(data, spec.settings)
     # Boxes reach to infinity, which Python's own JSON can say.

@@ -60,21 +60,23 @@ def prepare(spec: Spec) -> None:
     """Tables are small objects; nothing has to be created."""
 
 
-def read(spec: Spec, block: Block) -> tuple[Model, list[Core]]:
-    """What was learned, and the parts of a pack."""
-    cores = learn.read_cores(spec.run)
-    return learn.read_model(spec.run), cores[block.index[-1] :: spec.packs]
+def read(spec: Spec, block: Block) -> list[tuple[Core, Model]]:
+    """Parts of a pack, and what was learned."""
+    cores = learn.read_cores(spec.run)[block.index[-1] :: spec.packs]
+    if not cores:
+        return []
+    model = learn.read_model(spec.run)
+    return [(core, model) for core in cores]
 
 
-def block(spec: Spec, block: Block, data: tuple[Model, list[Core]]) -> Facts:
+def block(spec: Spec, block: Block, data: list[tuple[Core, Model]]) -> Facts:
     """Link the parts of a pack, each from the detections that it needs."""
-    model, cores = data
-    solved = [_part(spec, core, model) for core in cores]
+    solved = [_part(spec, core, model) for core, model in data]
     write_table(links_url(spec.run, block.index[-1]), _together([s[0] for s in solved], LINKS))
     write_table(rejected_url(spec.run, block.index[-1]), _together([s[1] for s in solved], NODES))
     facts = [s[2] for s in solved]
     return {
-        "parts": len(cores),
+        "parts": len(data),
         "links": sum(len(s[0]["source_frame"]) for s in solved),
         "rejected": sum(len(s[1]["frame"]) for s in solved),
         "kept": sum(fact["kept"] for fact in facts),

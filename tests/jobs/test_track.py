@@ -1,0 +1,147 @@
+"""Tracking of a series of label images, from files to the published result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tifffile
+
+import bigseg
+from bigseg.errors import OutputExists
+from bigseg.io.convert import convert
+from bigseg.io.ome import describe
+from bigseg.io.tables import read_table
+from bigseg.io.validate import validate
+from bigseg.stages.lineages import read_lineages
+
+FRAMES, SIDE = 8, 120
+
+
+def draw(frame: np.ndarray, label: int, y: float, x: float, radius: float = 5) -> None:
+    yy, xx = np.mgrid[: frame.shape[0], : frame.shape[1]]
+    frame[(yy - y) ** 2 + (xx - x) ** 2 <= radius**2] = label
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Nine cells that drift to the right; the one in the middle divides in frame 4.
+
+    In each frame labels are dealt out anew, and one cell is missed in frame 3.
+    """
+    rng = np.random.default_rng(0)
+    labels = np.zeros((FRAMES, SIDE, SIDE), np.uint16)
+    truth = np.zeros_like(labels)
+    for t in range(FRAMES):
+        cells = [(n + 1, 20 + 40 * (n // 3), 15 + 38 * (n % 3) + 1.5 * t) for n in range(9)]
+        if t >= 4:
+            _, y, x = cells.pop(4)
+            cells += [(10, y - 3 - t + 1, x), (11, y + 3 + t - 1, x)]
+        names = rng.permutation(len(cells)) + 1
+        for (cell, y, x), name in zip(cells, names, strict=True):
+            if (cell, t) != (1, 3):
+                radius = 4 if cell >= 10 else 5
+                draw(labels[t], name, y, x, radius)
+                draw(truth[t], cell, y, x, radius)
+    return labels, truth
+
+
+@pytest.fixture(scope="module")
+def folder(world, tmp_path_factory):
+    path = tmp_path_factory.mktemp("series")
+    for number, frame in enumerate(world[0]):
+        tifffile.imwrite(path / f"mask{number:03d}.tif", frame)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def tracked(folder, tmp_path_factory):
+    return bigseg.track(folder, str(tmp_path_factory.mktemp("a") / "out.zarr"), cluster="serial")
+
+
+def ids(url: str) -> np.ndarray:
+    return np.asarray(bigseg.open_labels(url).data)
+
+
+def test_tracks_are_those_of_the_world(world, tracked):
+    found = ids(tracked.labels)
+    pairs = {(int(a), int(b)) for a, b in zip(world[1].ravel(), found.ravel(), strict=True)}
+    assert len(pairs) == 12  # one id for each of 11 cells, and background
+    assert (tracked.tracks, tracked.divisions, tracked.lineages) == (11, 1, 9)
+
+
+def test_a_cell_that_was_missed_is_found_again(world, tracked):
+    cell = np.unique(ids(tracked.labels)[world[1] == 1])
+    table = read_table(tracked.table)
+    row = {name: column[cell[0] - 1] for name, column in table.items()}
+    assert (row["begin"], row["end"], row["missed"]) == (0, FRAMES - 1, 1)
+
+
+def test_daughters_know_their_mother(world, tracked):
+    found, table = ids(tracked.labels), read_table(tracked.table)
+    mother, *daughters = (int(np.unique(found[world[1] == cell])[0]) for cell in (5, 10, 11))
+    assert [table["parent"][d - 1] for d in daughters] == [mother, mother]
+    assert table["division"][mother - 1] == 3
+    assert table["generation"][daughters[0] - 1] == 1
+
+
+def test_the_result_is_valid_ngff(tracked):
+    validate(tracked.labels)
+    assert describe(tracked.labels).axes == ("t", "y", "x")
+
+
+def test_tables_tell_the_lineages_again(tracked):
+    table, found = read_lineages(tracked.run)
+    np.testing.assert_array_equal(table["track"], found.track)
+    assert len(found) == tracked.tracks
+
+
+def test_windows_and_blocks_make_no_difference(folder, tracked, tmp_path):
+    other = bigseg.track(
+        folder, str(tmp_path / "b.zarr"), cluster="serial", window=3, objects_per_block=100
+    )
+    np.testing.assert_array_equal(ids(other.labels), ids(tracked.labels))
+
+
+def test_labels_of_an_image_get_tracks_beside_them(world, tmp_path):
+    file = tmp_path / "a.tif"
+    tifffile.imwrite(file, world[0], imagej=True, metadata={"axes": "TYX"})
+    convert([str(file)], str(tmp_path / "a.zarr"))
+    result = bigseg.track(str(tmp_path / "a.zarr"), cluster="serial")
+    assert result.labels == str(tmp_path / "a-tracks.zarr")
+    assert result.tracks == 11
+
+
+def test_fast_mode(folder, tmp_path):
+    result = bigseg.track(folder, str(tmp_path / "f.zarr"), cluster="serial", mode="fast")
+    assert 11 <= result.tracks <= 13
+
+
+def test_an_interrupted_run_goes_on(folder, tracked, tmp_path, monkeypatch):
+    def stop(event):
+        if getattr(event, "step", "") == "link":
+            raise KeyboardInterrupt
+
+    out = str(tmp_path / "c.zarr")
+    with pytest.raises(KeyboardInterrupt, match="continues"):
+        bigseg.track(folder, out, cluster="serial", listener=stop)
+    result = bigseg.track(folder, out, cluster="serial")
+    np.testing.assert_array_equal(ids(result.labels), ids(tracked.labels))
+
+
+def test_a_finished_result_is_not_replaced_unasked(folder, tracked):
+    with pytest.raises(OutputExists, match="is finished already"):
+        bigseg.track(folder, tracked.labels, cluster="serial")
+
+
+def test_nothing_at_all(tmp_path):
+    (tmp_path / "empty").mkdir()
+    for number in range(3):
+        tifffile.imwrite(tmp_path / "empty" / f"{number}.tif", np.zeros((20, 20), np.uint8))
+    result = bigseg.track(str(tmp_path / "empty"), str(tmp_path / "e.zarr"), cluster="serial")
+    assert (result.tracks, result.divisions) == (0, 0)
+    assert ids(result.labels).max() == 0
+
+
+def test_the_output_must_not_lie_in_the_labels(folder):
+    with pytest.raises(OutputExists, match="must not lie in each other"):
+        bigseg.track(folder, f"{folder}/out.zarr", cluster="serial")
