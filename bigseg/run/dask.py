@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -36,6 +37,10 @@ CONFIG = {
 }
 SUSPECTS = 20
 """Blocks of tasks that killed their workers, until they are looked into before all others."""
+WINDOW = 2
+"""Tasks for each thread: one is computed, one waits, so that no thread waits for the scheduler."""
+LOOK_AGAIN = 5.0
+"""Seconds until the scheduler is asked again how many threads it has."""
 PATIENCE = 600.0
 """Seconds without any worker until a run gives up; batch systems may take a while to restart."""
 
@@ -48,7 +53,8 @@ def dask(client: Client, workers: int, *, patience: float = PATIENCE) -> Executo
     """Compute blocks on Dask workers.
 
     Only a few tasks per worker are known to the scheduler at any time: its memory stays flat, and
-    a dying worker takes nothing with it but what it was computing. The blocks of a task whose
+    a dying worker takes nothing with it but what it was computing. Where the cluster grows or
+    shrinks, so does their number; `workers` is what it starts with. The blocks of a task whose
     worker died are tried again one by one, each alone in the cluster, so that none is blamed for
     another's deed; those that kill their worker again are outcomes without a block's id.
 
@@ -59,7 +65,7 @@ def dask(client: Client, workers: int, *, patience: float = PATIENCE) -> Executo
     """
 
     def execute(work: Work, batches: Iterable[Batch]) -> Results:
-        queue = iter(batches)
+        queue, window = iter(batches), Window(client, workers)
         flying: dict[Task, Batch] = {}
         landed: SimpleQueue[Task] = SimpleQueue()
         suspects: deque[Batch] = deque()
@@ -73,7 +79,7 @@ def dask(client: Client, workers: int, *, patience: float = PATIENCE) -> Executo
         try:
             while True:
                 if len(suspects) < SUSPECTS:
-                    for batch in islice(queue, 2 * workers - len(flying)):
+                    for batch in islice(queue, max(window.size() - len(flying), 0)):
                         submit(batch)
                 if alone := bool(suspects and not flying):
                     submit(suspects.popleft())
@@ -92,6 +98,24 @@ def dask(client: Client, workers: int, *, patience: float = PATIENCE) -> Executo
                 future.cancel()
 
     return execute
+
+
+class Window:
+    """How many tasks the scheduler may know of: each thread's own, and its next."""
+
+    def __init__(self, client: Client, workers: int) -> None:
+        self._client = client
+        self._least = self._threads = workers
+        self._looked = time.monotonic()
+
+    def size(self) -> int:
+        """Tasks for the threads there are, or were a moment ago; at least for those asked for."""
+        now = time.monotonic()
+        if now - self._looked >= LOOK_AGAIN and self._client.status == "running":
+            self._looked = now
+            with suppress(OSError, TimeoutError):  # `_next` finds out whether it is gone for good
+                self._threads = max(sum(self._client.nthreads().values()), self._least)
+        return WINDOW * self._threads
 
 
 def _next(client: Client, landed: SimpleQueue[Task], patience: float) -> Task:

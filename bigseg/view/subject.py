@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.core.intensity import rescale
-from bigseg.grid import Box, Grid, Index
+from bigseg.errors import ImageError
+from bigseg.grid import Box, Grid, Index, size
 from bigseg.io.masks import Mask
 from bigseg.io.ome import Image
 from bigseg.io.volume import Volume
@@ -78,7 +79,8 @@ class Subject:
 
     def read_image(self, box: Box, level: int = 0) -> Floats:
         """Voxels of a box (t, z, y, x) of one frame as (c, z, y, x), scaled for the eye."""
-        data = Volume(self.image, self.settings.level + level).read(box, self.channels)[0]
+        volume = Volume(self.image, self.settings.level + level)
+        data = _readable(volume, box, self.channels)[0]
         limits = self.ranges[self._range(box)]
         scaled = [rescale(c, *limit) for c, limit in zip(data, limits, strict=True)]
         return np.stack(scaled).astype(np.float32, copy=False)
@@ -96,6 +98,27 @@ class Subject:
             return np.zeros([s.stop - s.start for s in box[1:]], np.uint32)
         found: NDArray[Any] = Volume(self.labels, level).read(box)[0, 0]
         return found
+
+
+def _readable(volume: Volume, box: Box, channels: tuple[int, ...]) -> NDArray[Any]:
+    """Voxels of a box (t, z, y, x) as (t, c, z, y, x); zeros where stored pieces are damaged.
+
+    A run may have left those out; its page shows all that can be seen.
+    """
+    try:
+        return volume.read(box, channels)
+    except ImageError:
+        if all(s.stop - s.start <= n for s, n in zip(box, volume.unit, strict=True)):
+            t, *space = size(box)
+            return np.zeros((t, len(channels), *space), volume.dtype)
+    axis = max(range(4), key=lambda a: (box[a].stop - box[a].start) / volume.unit[a])
+    unit, side = volume.unit[axis], box[axis]
+    middle = max((side.start + side.stop) // 2 // unit, side.start // unit + 1) * unit
+    halves = [
+        _readable(volume, (*box[:axis], part, *box[axis + 1 :]), channels)
+        for part in (slice(side.start, middle), slice(middle, side.stop))
+    ]
+    return np.concatenate(halves, axis=axis + (axis > 0))
 
 
 def _exposed(channel: Floats) -> Floats:

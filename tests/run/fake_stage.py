@@ -29,6 +29,8 @@ class Spec(StageSpec):
     deadly: tuple[str, ...] = ()
     """Blocks that end their process."""
     seconds: float = 0.0
+    notes: bool = True
+    """Whether calls are noted; else nothing is written."""
     network: bool = False
     """Whether it wants a GPU."""
     wait_for_next: bool = False
@@ -49,6 +51,8 @@ def calls(folder: Path | str, kind: str = "block") -> dict[str, int]:
 
 
 def note(spec: Spec, kind: str, name: str) -> None:
+    if not spec.notes:
+        return
     folder = Path(spec.folder, kind)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.{uuid.uuid4().hex}").touch()
@@ -85,6 +89,11 @@ def wait_until_read(spec: Spec, name: str) -> None:
             return
         time.sleep(0.02)
     raise TimeoutError(f"{name} is not read ahead.")
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    note(spec, "leave_out", block.id)
+    return {"number": spec.grid.number(block.index), "cores": None}
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from bigseg.errors import BigsegError, BlocksFailed
+from bigseg.events import BlockLeftOut, Event
+from bigseg.holes import leave_out_failed
 from bigseg.run.execute import ALONE, Group, run_steps, serial
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
+from bigseg.run.left_out import holes
 from bigseg.run.records import StepFacts
 from tests.run.fake_stage import Spec, calls
 
@@ -36,6 +39,55 @@ def test_a_damaged_region_does_not_keep_the_rest_from_being_done(tmp_path: Path)
     with pytest.raises(BlocksFailed, match=r"25 block\(s\) .* first is 0-0-0-0:"):
         run_steps(run, ALONE)
     assert Ledger.of(run, run.steps[0]).tally(40).left.tolist() == list(range(25))
+
+
+def test_a_step_is_stopped_if_many_blocks_in_a_row_fail_alike(tmp_path: Path) -> None:
+    ids = tuple(f"0-0-0-{i}" for i in range(400))
+    spec = Spec(folder=str(tmp_path), shape=(1, 1, 2, 800), broken=ids[150:])
+    run = plan(tmp_path, spec)
+    with pytest.raises(BigsegError, match=r"stopped: 100 blocks in a row failed with the same"):
+        run_steps(run, ALONE)
+    assert sum(calls(tmp_path).values()) < 300
+
+
+def test_who_continues_gets_past_a_large_damaged_region(tmp_path: Path) -> None:
+    ids = tuple(f"0-0-0-{i}" for i in range(400))
+    spec = Spec(folder=str(tmp_path), shape=(1, 1, 2, 800), broken=ids[150:280])
+    run = plan(tmp_path, spec)
+    with pytest.raises(BigsegError, match=r"stopped: 100 blocks in a row"):
+        run_steps(run, ALONE)
+    with pytest.raises(BlocksFailed, match=r"^130 block\(s\)"):
+        run_steps(run, ALONE)
+    assert Ledger.of(run, run.steps[0]).tally(400).left.tolist() == list(range(150, 280))
+    with leave_out_failed():
+        run_steps(run, ALONE)
+    assert len(holes(run.url)) == 130
+
+
+def test_blocks_that_keep_failing_are_left_out_if_that_is_wanted(tmp_path: Path) -> None:
+    events: list[Event] = []
+    run = plan(tmp_path, Spec(folder=str(tmp_path), shape=SHAPE, broken=IDS[3:5], flaky=IDS[9:10]))
+    with leave_out_failed():
+        run_steps(run, ALONE, listen=events.append)
+    assert [event.block for event in events if isinstance(event, BlockLeftOut)] == list(IDS[3:5])
+    assert [(hole.step, hole.block) for hole in holes(run.url)] == [("one", id) for id in IDS[3:5]]
+    assert holes(run.url)[0].text() == (
+        "Left out: block 0-0-0-3 of step 'one' (t 0:1, z 0:1, y 0:2, x 6:8): "
+        "Voxels of 0-0-0-3 cannot be read [zstd]."
+    )
+    ledger = Ledger.of(run, run.steps[0])
+    assert ledger.finished() == {"numbers": list(range(40))}
+    run_steps(run, ALONE)  # nothing is tried again
+    assert calls(tmp_path)[IDS[3]] == 2
+
+
+def test_a_step_that_others_need_whole_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("tests.run.fake_stage.leave_out")
+    run = plan(tmp_path, Spec(folder=str(tmp_path), shape=SHAPE, broken=IDS[3:5]))
+    with leave_out_failed(), pytest.raises(BlocksFailed, match=r"^2 block\(s\)"):
+        run_steps(run, ALONE)
 
 
 def test_no_tries_are_wasted_on_a_step_that_went_well(tmp_path: Path) -> None:
