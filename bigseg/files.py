@@ -26,7 +26,7 @@ import fsspec
 import obstore
 from fsspec.core import url_to_fs
 from fsspec.spec import AbstractFileSystem
-from obstore.exceptions import AlreadyExistsError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
 from obstore.store import HTTPStore
 
 from bigseg.retries import retried
@@ -39,6 +39,8 @@ __all__ = ["Unreachable"]
 
 READ_AHEAD = 1 << 22
 """Bytes of an object that are read at once: few requests for large files."""
+READ_AT_MOST = 1 << 24
+"""Bytes of one request, so that it ends in time on a slow line."""
 DELETED_AT_ONCE = 1000
 
 
@@ -549,6 +551,7 @@ class _Reader(io.RawIOBase):
     def __init__(self, url: str, store: Bucket, key: str, size: int) -> None:
         self._url, self._store, self._key, self._size = url, store, key, size
         self._at = 0
+        self._whole: bytes | None = None  # where a server knows no parts
 
     def readable(self) -> bool:
         return True
@@ -565,13 +568,25 @@ class _Reader(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        length = min(len(buffer), self._size - self._at)
+        length = min(len(buffer), self._size - self._at, READ_AT_MOST)
         if length <= 0:
             return 0
-        found = retried(
-            self._url,
-            lambda: obstore.get_range(self._store, self._key, start=self._at, length=length),
-        )
-        buffer[:length] = memoryview(found)
+        buffer[:length] = self._bytes(length)
         self._at += length
         return length
+
+    def _bytes(self, length: int) -> memoryview:
+        start = self._at
+        if self._whole is None:
+            try:
+                return memoryview(
+                    retried(
+                        self._url,
+                        lambda: obstore.get_range(
+                            self._store, self._key, start=start, length=length
+                        ),
+                    )
+                )
+            except NotSupportedError:
+                self._whole = get(self._url)
+        return memoryview(self._whole)[start : start + length]

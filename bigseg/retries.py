@@ -150,7 +150,8 @@ def meaning(url: str, error: Exception, tries: int = 1, seconds: float = 0.0) ->
     reason = " ".join(filter(None, [f"HTTP {status}" if status else "", code]))
     if (known := _known(url, text, code)) is not None:
         return Unreachable(known)
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
+    denied = isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError)
+    if denied or status in (401, 403):
         return Unreachable(
             f"Access to {url} is denied ({reason or type(error).__name__}); check that the "
             "credentials are right and allow it."

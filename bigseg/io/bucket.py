@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, NotSupportedError
-from obstore.store import HTTPStore
+from obstore.store import AzureStore, HTTPStore
 from zarr.abc.store import (
     ByteRequest,
     OffsetByteRequest,
@@ -162,16 +162,19 @@ class BucketStore(Store):
 
         async def request(store: Any, path: str) -> tuple[bytes, int]:
             most = max(length, WINDOW)
-            try:
-                answer = await obstore.get_async(store, path, options={"range": {"suffix": most}})
-            except NotSupportedError:  # Azure knows no ranges from the end
+            if isinstance(store, AzureStore):  # knows no ranges from the end
                 size = (await obstore.head_async(store, path))["size"]
                 start = max(size - most, 0)
                 found = await obstore.get_range_async(store, path, start=start, end=size)
                 return bytes(found), int(size)
+            answer = await obstore.get_async(store, path, options={"range": {"suffix": most}})
             return bytes(await answer.bytes_async()), int(answer.meta["size"])
 
-        data, size = await self._try(key, request)
+        try:
+            data, size = await self._try(key, request)
+        except NotSupportedError:  # a web server that knows no ranges
+            data = await self._whole(key)
+            size = len(data)
         if self.read_only:
             self._sizes[key] = size
             self._keep(key, size - len(data), data)

@@ -236,7 +236,7 @@ def _views(content: object) -> dict[str, View]:
 
 def _reader(file: BinaryIO) -> Callable[[int, int], Array]:
     """Function that reads bytes from the file: (start, count) → (count,) uint8."""
-    if isinstance(file, io.BufferedReader):  # a local file
+    if isinstance(file, io.BufferedReader) and isinstance(file.raw, io.FileIO):  # a local file
         mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY), np.uint8)
         return lambda start, count: mapped[start : start + count]
 
