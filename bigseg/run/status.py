@@ -15,6 +15,9 @@ from bigseg.types import Facts
 SAMPLE = 200
 """Records read to tell the rate; one would have to read millions otherwise."""
 
+NAMED = 10
+"""Failed blocks that are shown with their reasons."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepStatus:
@@ -35,6 +38,40 @@ def status(url: str) -> list[StepStatus]:
     """Progress of every step of the run at `url`."""
     run = open_run(url)
     return [_step_status(step, Ledger.of(run, step)) for step in run.steps]
+
+
+@dataclass(frozen=True, slots=True)
+class FailedBlock:
+    """A block that failed when it was last tried."""
+
+    step: str
+    block: str
+    """Id."""
+    number: int
+    attempts: int
+    error: str
+
+    def text(self) -> str:
+        """Say it in a line."""
+        times = "once" if self.attempts == 1 else f"{self.attempts} times"
+        return f"{self.step}: block {self.number} ({self.block}) failed {times}: {self.error}"
+
+
+def failed_blocks(url: str) -> list[FailedBlock]:
+    """Blocks of the run at `url` that failed and are not done yet."""
+    run = open_run(url)
+    found: list[FailedBlock] = []
+    for step in run.steps:
+        ledger, grid = Ledger.of(run, step), step.spec.grid
+        if ledger.is_finished() or not len(numbers := ledger.tally(len(grid)).failed):
+            continue
+        about = ledger.failed()
+        found += [
+            FailedBlock(step.name, grid[n].id, n, about[n]["attempts"], about[n]["error"])
+            for n in numbers.tolist()
+            if n in about
+        ]
+    return found
 
 
 def _step_status(step: Step, ledger: Ledger) -> StepStatus:
@@ -71,14 +108,17 @@ def block_rate(some: Sequence[Facts], done: int) -> float | None:
     return done / seconds if seconds > 0 else None
 
 
-def status_text(steps: list[StepStatus]) -> str:
-    """Table of a run's progress."""
+def status_text(steps: list[StepStatus], failures: Sequence[FailedBlock] = ()) -> str:
+    """Table of a run's progress, and why blocks failed."""
     lines = [f"{'step':<12}{'blocks':>8}{'done':>8}{'failed':>8}{'left':>8}  state"]
     for s in steps:
         state = "finished" if s.finished else "waiting" if not s.done else "under way"
         if s.rate and s.seconds_left is not None:
             state += f", {s.rate:.2f} blocks/s, {_duration(s.seconds_left)} left"
         lines.append(f"{s.name:<12}{s.blocks:>8}{s.done:>8}{s.failed:>8}{s.left:>8}  {state}")
+    lines += [failure.text() for failure in failures[:NAMED]]
+    if len(failures) > NAMED:
+        lines.append(f"… and {len(failures) - NAMED} more; --json lists all.")
     return "\n".join(lines)
 
 

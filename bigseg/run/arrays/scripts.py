@@ -130,7 +130,7 @@ def job_script(place: Place, job: Job, wishes: Wishes) -> str:
 def _asked(place: Place, job: Job, wishes: Wishes) -> dict[str, str]:
     """What the head of a script asks for."""
     scheduler = place.scheduler
-    gpus = fill(scheduler.gpus, {"GPUS": str(wishes.gpus)}) if job.gpu and wishes.gpus else ""
+    gpus = scheduler.gpus.replace("@GPUS@", str(wishes.gpus)) if job.gpu and wishes.gpus else ""
     more = [*wishes.directives, *(wishes.gpu_directives if job.gpu else ())]
     lines = [f"{scheduler.prefix} {directive}" for directive in more]
     if gpus.startswith(scheduler.prefix):  # else it is a part of another line
