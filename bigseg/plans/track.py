@@ -54,8 +54,13 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
     )
     learned = learn.Spec(run=run, frames=series.shape[0], settings=settings)
     linked = link.Spec(learned=learned, packs=_packs(spec, found))
-    put_together = lineages.Spec(linked=linked, merging=spec.merging, min_length=spec.min_length)
-    written = write_tracks.Spec(found=found, target=spec.target)
+    put_together = lineages.Spec(
+        linked=linked,
+        merging=spec.merging,
+        min_length=spec.min_length,
+        fill_gaps=spec.fill_gaps,
+    )
+    written = write_tracks.Spec(found=found, target=spec.target, fill_gaps=spec.fill_gaps)
     return [
         Step("detect", "detect", found),
         Step("detections", "detections", detections.Spec(found=found)),

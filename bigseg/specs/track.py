@@ -39,8 +39,6 @@ class TrackSpec(BaseModel):
     """Whether objects may divide."""
     merging: bool = False
     """Whether two objects may become one."""
-    passes: Annotated[int, Field(ge=1, le=10)] = 2
-    """How often all is linked: from the second time on, with what is known of motion."""
     min_length: Annotated[int, Field(ge=1)] = 1
     """Shorter tracks without relatives are dropped, frames."""
     fill_gaps: bool = False

@@ -12,8 +12,9 @@ from bigseg import files
 from bigseg.core.objects import Table
 from bigseg.core.tracking.blocks import Links, stitch
 from bigseg.core.tracking.descent import detection_table, track_table
+from bigseg.core.tracking.filling import gaps
 from bigseg.core.tracking.lineage import Lineages, lineages
-from bigseg.errors import ImageError
+from bigseg.errors import ImageError, NotFound
 from bigseg.grid import Block, Grid
 from bigseg.io.tables import read_table, write_table
 from bigseg.stages import detections, learn, link
@@ -21,7 +22,8 @@ from bigseg.types import Facts, StageSpec
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-KEPT = ("voxels", "intensity", "touches_border", *(f"{a}{n}" for n in (0, 1) for a in "zyx"))
+BOX = ("z0", "y0", "x0", "z1", "y1", "x1")
+KEPT = ("voxels", "intensity", "touches_border", *BOX)
 """Columns of detections that their final table has, too."""
 
 
@@ -32,6 +34,8 @@ class Spec(StageSpec):
     merging: bool = False
     min_length: int = 1
     """Shorter tracks without relatives are dropped, frames."""
+    fill_gaps: bool = False
+    """Note what objects look like before and after frames in which they were missed."""
 
     @property
     def grid(self) -> Grid:
@@ -62,6 +66,11 @@ def links_url(run: str) -> str:
 def ids_url(run: str, frame: int) -> str:
     """Where it is which object of a frame belongs to which track; 0: it was dropped."""
     return files.join(run, "tracking", "ids", f"{frame}.parquet")
+
+
+def gaps_url(run: str, frame: int) -> str:
+    """Where it is which tracks miss their object in a frame, and where it was before and after."""
+    return files.join(run, "tracking", "gaps", f"{frame}.parquet")
 
 
 def total_url(run: str) -> str:
@@ -121,6 +130,8 @@ def block(spec: Spec, block: Block, data: Found) -> Facts:
         found = _lineages(data, spec.merging)
     _write_tables(spec, data, found)
     _write_ids(spec, data, found)
+    if spec.fill_gaps:
+        _write_gaps(spec, {name: column[data.keep] for name, column in data.table.items()}, found)
     return {
         "detections": len(data.keep),
         "rejected": rejected,
@@ -199,6 +210,25 @@ def _write_ids(spec: Spec, data: Found, found: Lineages) -> None:
         rows = slice(starts[frame], starts[frame + 1])
         columns = {"label": data.table["label"][rows], "track": track[rows]}
         write_table(ids_url(spec.run, frame), columns)
+
+
+def _write_gaps(spec: Spec, table: Table, found: Lineages) -> None:
+    """Table of each frame that tracks miss: which, and both of its neighbours."""
+    missed = gaps(found)
+    for frame in np.unique(missed.frame).tolist():
+        here = missed.frame == frame
+        columns: Table = {"track": missed.track[here], "part": missed.part[here]}
+        for side, row in (("before", missed.before[here]), ("after", missed.after[here])):
+            columns |= {f"{side}_{name}": table[name][row] for name in ("frame", "label", *BOX)}
+        write_table(gaps_url(spec.run, frame), columns)
+
+
+def read_gaps(run: str, frame: int) -> Table | None:
+    """What tracks miss in a frame; None if nothing."""
+    try:
+        return read_table(gaps_url(run, frame))
+    except NotFound:
+        return None
 
 
 def read_lineages(run: str) -> tuple[Table, Lineages]:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from bigseg import files
 from bigseg.core.objects import Table
-from bigseg.core.tracking import link, motion
+from bigseg.core.tracking import link
 from bigseg.core.tracking.blocks import Core
 from bigseg.core.tracking.costs import Model
 from bigseg.core.tracking.detections import Detections
@@ -118,7 +118,7 @@ def _part(spec: Spec, core: Core, model: Model) -> Solved:
     except (NotFound, FileNotFoundError):
         pass
     ends = (0, spec.learned.frames - 1)
-    found = link.link_part(d, core, model, motion.still(d), spec.learned.settings, ends)
+    found = link.link_part(d, core, model, spec.learned.settings, ends)
     a, b = found.links.source, found.links.target
     links = {
         "source_frame": d.frame[a],

@@ -6,21 +6,23 @@ As in `write`, the arrays are created here, and the metadata that make them an i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bigseg import files
 from bigseg.core.objects import Table
 from bigseg.core.relabel import id_dtype, relabel
 from bigseg.core.sparse_ids import densified
+from bigseg.core.tracking.filling import Piece, between, cut, paste
 from bigseg.errors import ImageError
 from bigseg.grid import Block, Grid
 from bigseg.io.create import create_arrays
 from bigseg.io.ome import Image
 from bigseg.io.plan import plan_image, plan_labels
-from bigseg.io.tables import read_table
+from bigseg.io.tables import read_table, write_table
 from bigseg.io.volume import Volume
 from bigseg.stages import detect, lineages
 from bigseg.types import Facts, StageSpec
@@ -31,6 +33,8 @@ class Spec(StageSpec):
 
     found: detect.Spec
     target: str
+    fill_gaps: bool = False
+    """Draw objects where they were missed."""
 
     @property
     def grid(self) -> Grid:
@@ -45,7 +49,8 @@ class Loaded:
     """(z, y, x) as given."""
     ids: Table
     """`label` and `track` of the detections of the frame."""
-    gaps: dict[str, Any] = field(default_factory=dict)
+    missed: tuple[tuple[int, Piece], ...] = ()
+    """Tracks that miss their object in this frame, and what is drawn for each."""
 
 
 def planned_image(spec: Spec, largest: int) -> Image:
@@ -69,6 +74,11 @@ def label_image(spec: Spec) -> Image:
     return planned_image(spec, int(total["tracks"][0]))
 
 
+def drawn_url(run: str) -> str:
+    """Where it is which tracks were drawn in frames in which their object was missed."""
+    return files.join(run, "tracking", "drawn.parquet")
+
+
 def check(spec: Spec) -> None:
     """Nothing can be wrong that `detect` has not found."""
 
@@ -82,20 +92,74 @@ def read(spec: Spec, block: Block) -> Loaded:
     """Labels of a block, and the tracks of the objects of its frame."""
     labels = detect.series_of(spec.found).read(block.write)
     frame = block.write[0].start
-    return Loaded(labels, read_table(lineages.ids_url(spec.found.run, frame)))
+    ids = read_table(lineages.ids_url(spec.found.run, frame))
+    return Loaded(labels, ids, _missed(spec, block) if spec.fill_gaps else ())
 
 
 def block(spec: Spec, block: Block, data: Loaded) -> Facts:
     """Number the objects of a block by track and write it: whole shards that no other touches."""
     plan = label_image(spec)
     final = tracked(data.labels, data.ids, np.uint64 if plan.dtype.itemsize == 8 else np.uint32)
+    drawn = []
+    for track, piece in data.missed:  # ascending, so that all blocks agree on who comes first
+        if paste(final, piece, track):
+            drawn.append(track)
     Volume(plan, 0).write(block.write, final[None])
-    return {"voxels": int(np.count_nonzero(final))}
+    return {"voxels": int(np.count_nonzero(final)), "drawn": drawn}
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
-    """Count the labelled voxels."""
-    return {"voxels": sum(fact["voxels"] for fact in facts)}
+    """Count the labelled voxels, and note which objects were drawn where they were missed."""
+    drawn = {
+        (block.write[0].start, track)
+        for block, fact in zip(spec.grid, facts, strict=True)
+        for track in fact.get("drawn", ())
+    }
+    frame, track = np.array(sorted(drawn), np.int64).reshape(-1, 2).T
+    write_table(drawn_url(spec.found.run), {"frame": frame, "track": track})
+    return {"voxels": sum(fact["voxels"] for fact in facts), "drawn": len(drawn)}
+
+
+def _missed(spec: Spec, block: Block) -> tuple[tuple[int, Piece], ...]:
+    """What is drawn in a block, in its own coordinates."""
+    rows = lineages.read_gaps(spec.found.run, block.write[0].start)
+    if rows is None:
+        return ()
+    found = []
+    for row in np.flatnonzero(_may_meet(rows, block)).tolist():
+        pieces = [_piece(spec, rows, side, row) for side in ("before", "after")]
+        if pieces[0] is not None and pieces[1] is not None:
+            shape = between(pieces[0], pieces[1], float(rows["part"][row]))
+            start = tuple(s.start for s in block.write[1:])
+            corner = tuple(c - s for c, s in zip(shape.corner, start, strict=True))
+            found.append((int(rows["track"][row]), replace(shape, corner=corner)))
+    return tuple(found)
+
+
+def _may_meet(rows: Table, block: Block) -> NDArray[np.bool_]:
+    """Which objects may reach into a block: those whose two boxes, taken together, do.
+
+    A shape that moves between them stays within a box that holds both.
+    """
+    meets = np.ones(len(rows["track"]), np.bool_)
+    for axis, s in zip("zyx", block.write[1:], strict=True):
+        low = np.minimum(rows[f"before_{axis}0"], rows[f"after_{axis}0"])
+        high = np.maximum(rows[f"before_{axis}1"], rows[f"after_{axis}1"])
+        room = high - low  # centres may be anywhere in the boxes
+        meets &= (low - room < s.stop) & (high + room > s.start)
+    return meets
+
+
+def _piece(spec: Spec, rows: Table, side: str, row: int) -> Piece | None:
+    """An object in the frame before or after, in voxels of the frame."""
+    frame, label = int(rows[f"{side}_frame"][row]), int(rows[f"{side}_label"][row])
+    box = [slice(int(rows[f"{side}_{a}0"][row]), int(rows[f"{side}_{a}1"][row])) for a in "zyx"]
+    labels = detect.series_of(spec.found).read((slice(frame, frame + 1), *box))
+    piece = cut(labels, [label]).get(label)
+    if piece is None:
+        return None
+    corner = tuple(c + s.start for c, s in zip(piece.corner, box, strict=True))
+    return replace(piece, corner=corner)
 
 
 def tracked(

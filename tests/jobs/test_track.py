@@ -76,6 +76,17 @@ def test_a_cell_that_was_missed_is_found_again(world, tracked):
     assert (row["begin"], row["end"], row["missed"]) == (0, FRAMES - 1, 1)
 
 
+def test_a_missed_cell_is_drawn_on_request(world, folder, tracked, tmp_path):
+    filled = bigseg.track(folder, str(tmp_path / "g.zarr"), cluster="serial", fill_gaps=True)
+    before, after = ids(tracked.labels), ids(filled.labels)
+    new = (before == 0) & (after > 0)
+    assert np.unique(np.nonzero(new)[0]).tolist() == [3]
+    y, x = (c.mean() for c in np.nonzero(new[3]))
+    assert (abs(y - 20), abs(x - 19.5)) <= (1, 1)
+    assert abs(new.sum() - (before[2] == before[2, 20, 18]).sum()) <= 2
+    np.testing.assert_array_equal(after[~new], before[~new])
+
+
 def test_daughters_know_their_mother(world, tracked):
     found, table = ids(tracked.labels), read_table(tracked.table)
     mother, *daughters = (int(np.unique(found[world[1] == cell])[0]) for cell in (5, 10, 11))
