@@ -24,7 +24,7 @@ from bigseg.cli.options import (
     split,
 )
 
-INPUT, LINKS, WORK = "What is tracked", "Links", "Work"
+INPUT, LINKS, RESULT, WORK = "What is tracked", "Links", "Result", "Work"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -132,6 +132,22 @@ def track(
             rich_help_panel=LINKS,
         ),
     ] = None,
+    fill_gaps: Annotated[
+        bool,
+        typer.Option(
+            "--fill-gaps",
+            help="Draw objects in frames in which they were missed.",
+            rich_help_panel=RESULT,
+        ),
+    ] = False,
+    ctc: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write a result folder of the Cell Tracking Challenge, too.",
+            rich_help_panel=RESULT,
+        ),
+    ] = None,
     run: Annotated[
         str | None,
         typer.Option(
@@ -187,6 +203,8 @@ def track(
             max_division=max_division,
             divisions=False if no_divisions else None,
             min_length=min_length,
+            fill_gaps=fill_gaps or None,
+            ctc=ctc,
         ),
     )
     if dry_run:

@@ -155,7 +155,7 @@ def _claimed(spec: TrackSpec, run: str | None, overwrite: bool) -> Claim:
 
 def _absolute(spec: TrackSpec, run: str | None) -> tuple[TrackSpec, str]:
     """Give all URLs a form that workers understand."""
-    names = ("labels", "output", "image", "edits", "model")
+    names = ("labels", "output", "image", "edits", "model", "ctc")
     given = {name: getattr(spec, name) for name in names}
     places = {name: files.absolute(url) for name, url in given.items() if url is not None}
     spec = spec.model_copy(update=places)

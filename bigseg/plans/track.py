@@ -15,6 +15,7 @@ from bigseg.grid import Index
 from bigseg.io.series import Series, open_series
 from bigseg.io.volume import Volume
 from bigseg.plans.steps import Step
+from bigseg.run.folder import is_run
 from bigseg.specs.track import TrackSpec
 from bigseg.stages import (
     detect,
@@ -23,6 +24,8 @@ from bigseg.stages import (
     lineages,
     link,
     tile_pyramid,
+    track_challenge,
+    track_graph,
     track_publish,
     write_tracks,
 )
@@ -61,7 +64,7 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
         fill_gaps=spec.fill_gaps,
     )
     written = write_tracks.Spec(found=found, target=spec.target, fill_gaps=spec.fill_gaps)
-    return [
+    steps = [
         Step("detect", "detect", found),
         Step("detections", "detections", detections.Spec(found=found)),
         Step("learn", "learn", learned),
@@ -70,7 +73,20 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
         Step("write", "write_tracks", written),
         *_levels(written),
         Step("publish", "track_publish", track_publish.Spec(write=written, image=_image(spec))),
+        Step("graph", "track_graph", track_graph.Spec(found=found, target=spec.target)),
     ]
+    if spec.ctc is not None:
+        steps.append(Step("ctc", "track_challenge", _challenge(spec, written, spec.ctc)))
+    return steps
+
+
+def _challenge(spec: TrackSpec, written: write_tracks.Spec, folder: str) -> track_challenge.Spec:
+    """How the result folder is written; only a former one of this run may be in its way."""
+    names = files.names(folder)
+    strange = [n for n in names if not (n.startswith("mask") or n == "res_track.txt")]
+    if strange or (names and not is_run(written.found.run)):
+        raise OutputExists(f"The folder {folder} is not empty; choose another for --ctc.")
+    return track_challenge.Spec(write=written, folder=folder)
 
 
 def _measuring(spec: TrackSpec, run: str, series: Series) -> detect.Spec:

@@ -43,6 +43,8 @@ class TrackSpec(BaseModel):
     """Shorter tracks without relatives are dropped, frames."""
     fill_gaps: bool = False
     """Draw objects where they were missed, between the shapes before and after."""
+    ctc: str | None = None
+    """Folder to write as a result of the Cell Tracking Challenge, too."""
     edits: str | None = None
     """TOML or JSON file of corrections: link, unlink, divide, delete."""
     model: str | None = None

@@ -9,6 +9,8 @@ import tifffile
 import bigseg
 from bigseg.errors import OutputExists
 from bigseg.io.convert import convert
+from bigseg.io.ctc import open_ctc
+from bigseg.io.geff import read_geff
 from bigseg.io.ome import describe
 from bigseg.io.tables import read_table
 from bigseg.io.validate import validate
@@ -104,6 +106,37 @@ def test_tables_tell_the_lineages_again(tracked):
     table, found = read_lineages(tracked.run)
     np.testing.assert_array_equal(table["track"], found.track)
     assert len(found) == tracked.tracks
+
+
+def test_the_graph_says_the_same(tracked):
+    table, found = read_lineages(tracked.run)
+    graph = read_geff(f"{tracked.labels}/tracks.geff")
+    assert len(graph.lineages()) == len(found)
+    np.testing.assert_array_equal(graph.properties["seg_id"], table["track"])
+    np.testing.assert_allclose(graph.position[:, 2], table["x"])
+    data = np.loadtxt(f"{tracked.labels}/napari/tracks.csv", delimiter=",", skiprows=1)
+    assert len(np.unique(data[:, 0])) == tracked.tracks
+
+
+@pytest.mark.parametrize("fill", [False, True])
+def test_a_folder_of_the_challenge(world, folder, tmp_path, fill):
+    out = str(tmp_path / "01_RES")
+    result = bigseg.track(
+        folder, str(tmp_path / "d.zarr"), cluster="serial", ctc=out, fill_gaps=fill
+    )
+    found = open_ctc(out)
+    assert len(found.rows) == result.tracks + (not fill)  # a missed frame ends a track there
+    assert (found.rows[:, 3] > 0).sum() == 2 + (not fill)
+    whole = tuple(slice(0, n) for n in found.masks.shape)
+    for t in range(FRAMES):
+        frame = found.masks.read((slice(t, t + 1), *whole[1:]))[0]
+        inside = world[1][t] > 0
+        assert (frame[inside] > 0).all()
+
+
+def test_a_folder_that_is_not_empty_is_left_alone(folder, tmp_path):
+    with pytest.raises(OutputExists, match="is not empty; choose another for --ctc"):
+        bigseg.track(folder, str(tmp_path / "h.zarr"), cluster="serial", ctc=folder)
 
 
 def test_windows_and_blocks_make_no_difference(folder, tracked, tmp_path):
