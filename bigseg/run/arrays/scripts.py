@@ -141,6 +141,7 @@ def _asked(place: Place, job: Job, wishes: Wishes) -> dict[str, str]:
         "HOURS": str(hours),
         "MINUTES": f"{minutes:02}",
         "CORES": str(wishes.cores),
+        "SLOTS": f"#$ -pe smp {wishes.cores}" if wishes.cores > 1 else "",
         "MEMORY": str(wishes.memory),
         "MEMORY_OF_CORE": str(ceil(wishes.memory / wishes.cores)),
         "GPU_PART": "" if gpus.startswith(scheduler.prefix) else gpus,

@@ -15,7 +15,7 @@ from bigseg.run.arrays.schedulers import alive, find_scheduler, largest_array
 from bigseg.run.arrays.scripts import Place, Wishes, write_scripts
 from bigseg.run.folder import Run
 from bigseg.run.ledger import Ledger
-from bigseg.run.share import parse_numbers
+from bigseg.run.share import NAMED, format_numbers, parse_numbers
 
 PLAN, SUBMITTED = "jobs.json", "submitted"
 LOG_END = 4000
@@ -185,51 +185,39 @@ def _check_ended(folder: Path, run: Run) -> None:
 
 
 def failed_tasks(folder: Path, run: Run) -> Iterator[FailedTask]:
-    """Tasks that ended without having done their blocks; none for steps that never began."""
+    """Tasks that ended without having done their part of the step at which the run stands.
+
+    Those of later steps could not begin, whatever their batch system made of it.
+    """
+    step = next((s for s in run.steps if not Ledger.of(run, s).is_finished()), None)
+    if step is None:
+        return
     jobs = {job["name"]: job for job in json.loads((folder / PLAN).read_text())["jobs"]}
+    tally = Ledger.of(run, step).tally(len(step.spec.grid))
+    failures = Ledger.of(run, step).failed() if len(tally.failed) else {}
+    errors = {number: failures[number]["error"] for number in tally.failed.tolist()}
     for sent in _submitted(folder):
         job = jobs[sent.name]
-        if job["step"]:
-            yield from _failed_of_array(folder, run, sent, job)
+        if job["step"] == step.name:
+            shares = job["tasks"][sent.first : sent.first + sent.tasks]
+        elif step.name in job["steps"] or (job["closes"] == step.name and not tally.left.size):
+            shares = [format_numbers(tally.left.tolist())]
         else:
-            yield from _failed_of_steps(folder, run, sent, job)
-
-
-def _failed_of_array(
-    folder: Path, run: Run, sent: _Submitted, job: dict[str, list[str]]
-) -> Iterator[FailedTask]:
-    step = run.step(str(job["step"]))
-    ledger = Ledger.of(run, step)
-    if ledger.is_finished():
-        return
-    done = ledger.tally(len(step.spec.grid)).done
-    failures = ledger.failed()
-    for index, blocks in enumerate(job["tasks"][sent.first : sent.first + sent.tasks], 1):
-        left = [number for number in parse_numbers(blocks) if not done[number]]
-        log = _log(folder, sent, index)
-        if not left or not log.exists():
             continue
-        known = next((failures[n]["error"] for n in left if n in failures), None)
-        named = ",".join(map(str, left[:5])) + (", …" if len(left) > 5 else "")
-        yield FailedTask(step.name, sent.id, index, named, known or _ending(log), str(log))
-
-
-def _failed_of_steps(
-    folder: Path, run: Run, sent: _Submitted, job: dict[str, list[str]]
-) -> Iterator[FailedTask]:
-    log = _log(folder, sent, 1)
-    names = [name for name in (job["closes"], *job["steps"]) if name]
-    left = [name for name in names if not Ledger.of(run, run.step(str(name))).is_finished()]
-    if left and log.exists():
-        yield FailedTask(str(left[0]), sent.id, 1, "", _ending(log), str(log))
-
-
-def _log(folder: Path, sent: _Submitted, index: int) -> Path:
-    return folder / "logs" / f"{sent.name}.{sent.first}+{index}.log"
+        for index, share in enumerate(shares, 1):
+            left = [n for n in parse_numbers(share) if not tally.done[n]] if share else []
+            if not left and job["step"]:
+                continue
+            log = folder / "logs" / f"{sent.name}.{sent.first}+{index}.log"
+            reason = next((errors[n] for n in left if n in errors), None) or _ending(log)
+            named = format_numbers(left[:NAMED]) + (", …" if len(left) > NAMED else "")
+            yield FailedTask(step.name, sent.id, index, named, reason, str(log))
 
 
 def _ending(log: Path) -> str:
     """Last line of a log, where batch systems say why they ended a job."""
+    if not log.exists():
+        return "it was ended before it began"
     with log.open("rb") as file:
         file.seek(max(log.stat().st_size - LOG_END, 0))
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]

@@ -3,6 +3,6 @@
 #$ -N @JOB@
 #$ -l h_rt=@TIME@
 #$ -l mem_free=@MEMORY_OF_CORE@G
-#$ -pe smp @CORES@
+@SLOTS@
 #$ -j y
 @DIRECTIVES@
