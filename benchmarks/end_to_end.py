@@ -235,7 +235,8 @@ def segment(image: Path, workers: int, folder: Path) -> tuple[np.ndarray, Taken,
 
 def shares(ledger: Path) -> dict[str, float]:
     """Seconds of blocks inside and outside the network, and the tile redundancy."""
-    records = [json.loads(path.read_text()) for path in ledger.glob("*/*/[0-9]*.json")]
+    paths = ledger.glob("*/*/*/*[0-9].json")
+    records = [record for path in paths for record in json.loads(path.read_text())]
     (predicted,) = ledger.glob("predict/*/finished.json")
     facts = json.loads(predicted.read_text())
     return {

@@ -115,8 +115,9 @@ def _filled(number: int, rows: Mapping[str, NDArray[Any]]) -> NDArray[np.int32]:
 
 def write_offsets(run: str, facts: Sequence[Facts]) -> Facts:
     """Number all nodes, given `objects` and `edges` of each block in grid order; their totals."""
-    offsets = dense_offsets([fact["objects"] for fact in facts])
-    edges = np.array([*(fact["edges"] for fact in facts), 0], np.int64)
+    pairs = ((fact["objects"], fact["edges"]) for fact in facts)
+    counts = np.fromiter(pairs, np.dtype((np.int64, 2)), len(facts))
+    offsets, edges = dense_offsets(counts[:, 0]), np.append(counts[:, 1], 0)
     write_table(offsets_url(run), {"offset": offsets, "edges": edges})
     return {"nodes": int(offsets[-1]), "edges": int(edges.sum())}
 

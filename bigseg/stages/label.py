@@ -33,6 +33,7 @@ from bigseg.stages.opinions import (
     keep_box,
     write_opinion,
 )
+from bigseg.stages.totals import totals
 from bigseg.types import Facts, Floats
 
 
@@ -161,8 +162,7 @@ def leave_out(spec: Spec, block: Block) -> Facts:
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Count what the blocks found; objects at faces are counted by every block that sees them."""
-    names = ("objects", "cut", "skipped")
-    return {name: sum(fact.get(name, 0) for fact in facts) for name in names}
+    return totals(facts, ("objects", "cut", "skipped"))
 
 
 def _called(

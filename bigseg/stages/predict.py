@@ -35,6 +35,7 @@ from bigseg.stages import windows
 from bigseg.stages.normalize import Sight, look, ranges
 from bigseg.stages.restore import Plane, restore, source_box
 from bigseg.stages.restore import load as load_restorer
+from bigseg.stages.totals import totals
 from bigseg.types import Facts, Floats, StageSpec
 
 if TYPE_CHECKING:
@@ -247,14 +248,15 @@ def leave_out(spec: Spec, block: Block) -> Facts:
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Say how many pixels the network computed for each one that was kept."""
-    worked = sum(fact.get("redundancy_kept", 0) for fact in facts)
-    computed = sum(fact["computed"] for fact in facts)
+    names = ("redundancy_kept", "computed", "network_seconds", "empty", "skipped")
+    sums = totals(facts, names)
+    worked, computed = sums["redundancy_kept"], sums["computed"]
     return {
         "tile_redundancy": round(computed / worked, 3) if worked else 0.0,
         "network_pixels": computed,
-        "network_seconds": round(sum(fact["network_seconds"] for fact in facts), 2),
-        "empty_blocks": sum(fact["empty"] for fact in facts),
-        "skipped_blocks": sum(fact.get("skipped", False) for fact in facts),
+        "network_seconds": round(sums["network_seconds"], 2),
+        "empty_blocks": sums["empty"],
+        "skipped_blocks": sums["skipped"],
     }
 
 

@@ -24,6 +24,7 @@ from bigseg.io.tile_table import Placed, arranged
 from bigseg.io.tiles import read_frame
 from bigseg.stages.graph import nodes_url
 from bigseg.stages.opinions import opinions_url
+from bigseg.stages.totals import totals
 from bigseg.types import Facts, Labels, StageSpec
 
 
@@ -127,4 +128,4 @@ def block(spec: Spec, block: Block, data: Labels) -> Facts:
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Count what the tiles hold; objects in overlaps are counted by every tile."""
-    return {name: sum(fact[name] for fact in facts) for name in ("objects", "cut")}
+    return totals(facts, ("objects", "cut"))
