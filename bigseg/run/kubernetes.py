@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
 import dask as dask_library
 from distributed import Client
+from distributed.core import Status
 
 from bigseg.errors import SpecError
 from bigseg.run.dask import CONFIG, dask
@@ -53,6 +54,7 @@ def open_pods(spec: Kubernetes, *, gpu: bool) -> Iterator[Group]:
                 quiet=True,
             )
         except Exception as error:  # of the client, the proxy, the API or the operator
+            _delete(name)
             said = " ".join(str(error).split()) or type(error).__name__
             raise SpecError(
                 f"Kubernetes does not start workers: {said} See that kubectl reaches the cluster "
@@ -65,6 +67,16 @@ def open_pods(spec: Kubernetes, *, gpu: bool) -> Iterator[Group]:
         with cluster, Client(cluster, set_as_default=False) as client:
             execute = dask(client, spec.workers, patience=patience)
             yield Group(execute, spec.workers, about=about)
+
+
+def _delete(name: str) -> None:
+    """Delete what could not be started; it would stay until the operator finds it idle."""
+    from dask_kubernetes.operator import KubeCluster
+
+    for half in [one for one in KubeCluster._instances if one.name == name]:
+        with suppress(Exception):  # there may be nobody who can be told to
+            half.close(timeout=30)
+        half.status = Status.closed
 
 
 def manifest(spec: Kubernetes, name: str, *, gpu: bool) -> dict[str, Any]:

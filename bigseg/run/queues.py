@@ -6,7 +6,7 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
@@ -16,6 +16,7 @@ import dask as dask_library
 import psutil
 from dask.utils import parse_timedelta
 from distributed import Client
+from distributed.core import Status
 
 from bigseg.errors import SpecError
 from bigseg.run import security
@@ -30,6 +31,8 @@ Cluster = Any
 SUBMIT = {"slurm": "sbatch", "lsf": "bsub", "pbs": "qsub", "sge": "qsub"}
 LOST = "30 s"
 """After a worker has not come back for so long its job is cancelled and replaced."""
+TRIES = 9
+"""How often a job that replaces another is submitted, over a quarter of an hour."""
 SPARE = 600
 """Most seconds before the end of its job at which a worker takes no more blocks."""
 
@@ -71,21 +74,34 @@ def open_queue(spec: Jobs, *, gpu: bool) -> Iterator[Group]:
     )
     with (
         dask_library.config.set(config),
-        make_cluster(spec, gpu=gpu) as cluster,
+        _keys(spec) as tls,
+        make_cluster(spec, tls, gpu=gpu) as cluster,
         Client(cluster, set_as_default=False) as client,
     ):
         _submit(cluster, spec)
         yield Group(dask(client, workers, patience=patience), workers, about=about)
 
 
+def _keys(spec: Jobs) -> AbstractContextManager[Tls | None]:
+    """Files of keys, made for this cluster if the user gives none but wants some."""
+    return security.fresh(log_folder(spec)) if spec.tls is True else nullcontext(spec.tls or None)
+
+
 def _submit(cluster: Cluster, spec: Jobs) -> None:
     """Submit all jobs, and from now on another one for each that ends."""
-    cluster.scale(jobs=spec.jobs)
+
+    async def submit() -> None:
+        # As `scale` does, which would not wait to hear what the batch system says.
+        for _ in range(spec.jobs):
+            cluster.worker_spec.update(cluster.new_worker_spec())
+        await cluster._correct_state()
+
     try:
-        cluster.sync(cluster._correct_state)  # waits, and tells what the batch system said
+        cluster.sync(submit)
     except (OSError, RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())
+        said = " ".join(str(error).rpartition("stderr:")[2].split())
         raise SpecError(f"{SUBMIT[spec.kind]} does not take the job: {said}") from None
+    cluster.job_cls.tries = TRIES  # for those that replace others: now it is known to work
     cluster.adapt(minimum_jobs=spec.jobs, maximum_jobs=spec.jobs)
 
 
@@ -94,7 +110,14 @@ def per_job(spec: Jobs, gpu: bool) -> int:
     return 1 if gpu else min(spec.workers or spec.cores, spec.cores)
 
 
-def make_cluster(spec: Jobs, *, gpu: bool) -> Cluster:
+def log_folder(spec: Jobs) -> Path:
+    """Folder for what jobs print; it is made."""
+    folder = Path(spec.logs).absolute()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def make_cluster(spec: Jobs, tls: Tls | None = None, *, gpu: bool = False) -> Cluster:
     """Scheduler in this process, and the template of the jobs."""
     from dask_jobqueue.lsf import LSFCluster
     from dask_jobqueue.pbs import PBSCluster
@@ -108,11 +131,6 @@ def make_cluster(spec: Jobs, *, gpu: bool) -> Cluster:
         "sge": SGECluster,
     }
     count = per_job(spec, gpu)
-    logs = Path(spec.logs).absolute()
-    logs.mkdir(parents=True, exist_ok=True)
-    keys = None
-    if spec.tls:
-        keys = security.of_files(spec.tls) if isinstance(spec.tls, Tls) else security.fresh()
     return _replacing(kinds[spec.kind])(
         # Dask's threads are workers here; the cores of each are for the libraries that it calls.
         cores=count,
@@ -124,9 +142,8 @@ def make_cluster(spec: Jobs, *, gpu: bool) -> Cluster:
             "port": spec.port,
             "dashboard_address": "127.0.0.1:0",
         },
-        security=keys,
-        shared_temp_directory=str(logs),  # keys, readable by the user only
-        log_directory=str(logs),
+        security=security.of_files(tls) if tls else None,
+        log_directory=str(log_folder(spec)),
         job_name="bigseg",
         python=spec.python,
         local_directory=spec.scratch,
@@ -139,6 +156,27 @@ def make_cluster(spec: Jobs, *, gpu: bool) -> Cluster:
     )
 
 
+def _patient(job: Any) -> Any:
+    """A kind of job that is submitted again where the batch system did not listen."""
+
+    class Patient(job):  # type: ignore[misc]
+        tries = 1
+
+        async def start(self) -> None:
+            for attempt in range(1, self.tries + 1):
+                try:
+                    await super().start()
+                except (OSError, RuntimeError):
+                    if attempt >= self.tries:
+                        self.status = Status.failed  # so that the cluster can be closed
+                        raise
+                    await asyncio.sleep(2.0**attempt)
+                else:
+                    return
+
+    return Patient
+
+
 def _replacing(kind: type[Cluster]) -> type[Cluster]:
     """A kind of cluster that misses jobs of several workers, too.
 
@@ -147,6 +185,8 @@ def _replacing(kind: type[Cluster]) -> type[Cluster]:
     """
 
     class Replacing(kind):  # type: ignore[misc]
+        job_cls = _patient(kind.job_cls)
+
         def _update_worker_status(self, op: str, msg: Any) -> None:
             if op == "remove":
                 name = str(self.scheduler_info["workers"][msg]["name"])

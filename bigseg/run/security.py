@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from distributed.security import Security
 
@@ -24,13 +27,23 @@ def of_files(tls: Tls) -> Security:
     )
 
 
-def fresh() -> Security:
-    """New keys, for one cluster."""
+@contextmanager
+def fresh(folder: Path) -> Iterator[Tls]:
+    """New keys for one cluster, in files that nobody but the user can read, for as long as it is.
+
+    Workers find them there, so the folder lies on a file system that they share.
+    """
     try:
-        keys: Security = Security.temporary()
+        keys = Security.temporary()
     except ImportError:
         raise SpecError(
             "tls = true makes new keys with the library cryptography, which is missing; install "
             "it, or name the files of your keys."
         ) from None
-    return keys
+    texts = {"ca": keys.tls_ca_file, "cert": keys.tls_worker_cert, "key": keys.tls_worker_key}
+    with TemporaryDirectory(prefix=".keys-", dir=folder) as place:  # of mode 0700
+        for name, text in texts.items():
+            path = Path(place, name)
+            path.touch(mode=0o600)
+            path.write_text(text)
+        yield Tls(**{name: str(Path(place, name)) for name in texts})
