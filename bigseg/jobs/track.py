@@ -24,7 +24,7 @@ from bigseg.run.folder import Run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.specs.segment import parse_as
 from bigseg.specs.track import TrackSpec
-from bigseg.stages import detect, track_publish
+from bigseg.stages import detect, report, track_publish
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Tracked:
     divisions: int
     table: str
     """URL of the table of tracks."""
+    report: str
     run: str
     seconds: float
 
@@ -48,6 +49,7 @@ class Tracked:
             f"{self.seconds:.1f} s\n"
             f"labels  {self.labels}\n"
             f"table   {self.table}\n"
+            f"report  {self.report}\n"
             f"run     {self.run}"
         )
 
@@ -172,6 +174,7 @@ def _do(claimed: Claim, cluster: str | None, workers: int | None, listener: List
         lineages=int(facts["lineages"]),
         divisions=int(facts["divisions"]),
         table=track_publish.table_url(claimed.target, "tracks"),
+        report=report.url(run.url),
         run=run.url,
         seconds=seconds,
     )

@@ -27,6 +27,7 @@ from bigseg.stages import (
     track_challenge,
     track_graph,
     track_publish,
+    track_report,
     write_tracks,
 )
 
@@ -77,6 +78,7 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
     ]
     if spec.ctc is not None:
         steps.append(Step("ctc", "track_challenge", _challenge(spec, written, spec.ctc)))
+    steps.append(Step("report", "track_report", track_report.Spec(settings=spec, write=written)))
     return steps
 
 
