@@ -104,11 +104,22 @@ def _way(run: Run, overwrite: bool) -> tuple[Way, Run | None]:
             return Way.ANEW, None
         raise
     if _is_same(former, run):
-        anew = is_finished(former) or (overwrite and not has_predictions(former))
+        anew = is_finished(former) or (overwrite and not _has_usable_predictions(former, overwrite))
         return Way.ANEW if anew else Way.CONTINUE, former
     # Predictions are there while a run goes on, and afterwards if they were to be kept.
     kept = former.settings.get("keep_scratch") or not is_finished(former)
-    return Way.REUSE if kept and has_predictions(former) else Way.ANEW, former
+    reuse = kept and _has_usable_predictions(former, overwrite)
+    return Way.REUSE if reuse else Way.ANEW, former
+
+
+def _has_usable_predictions(former: Run, overwrite: bool) -> bool:
+    """Whether predictions can be taken over; those of another version of bigseg cannot."""
+    try:
+        return has_predictions(former)
+    except SpecError:
+        if overwrite:
+            return False
+        raise
 
 
 def _is_same(former: Run, run: Run) -> bool:

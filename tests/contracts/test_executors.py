@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 
 from bigseg.errors import BlocksFailed
 from bigseg.events import BlockDone, BlockFailed, Event, StageEnded, StageStarted
-from bigseg.run.dask import ClusterLost, dask
+from bigseg.run.dask import ClusterLost, Window, dask
 from bigseg.run.execute import Group, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
@@ -177,6 +177,27 @@ def test_a_cluster_without_workers_is_given_up() -> None:
         pytest.raises(ClusterLost, match=r"no workers for 0 s; start some and continue the run"),
     ):
         list(dask(client, 1, patience=0.1)(lambda numbers: [], [[0]]))
+
+
+def test_as_many_tasks_are_known_as_the_cluster_has_use_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bigseg.run.dask.LOOK_AGAIN", 0.0)
+
+    class Growing:
+        status = "running"
+        threads = 1
+
+        def nthreads(self) -> dict[str, int]:
+            return {"tcp://here": self.threads, "tcp://there": self.threads}
+
+    client = Growing()
+    window = Window(client, 4)
+    assert window.size() == 8
+    client.threads = 50
+    assert window.size() == 200
+    client.threads = 0  # for a moment, as when an adaptive cluster begins
+    assert window.size() == 8
 
 
 def test_nothing_listens_beyond_this_machine(local: Group) -> None:

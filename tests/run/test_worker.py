@@ -1,15 +1,17 @@
 """One block, asked for by number or index, and what is said when it cannot be run."""
 
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
+from bigseg import files
 from bigseg.errors import NotFound, SpecError
 from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
-from bigseg.run.records import sample
+from bigseg.run.records import Recorder, sample
 from bigseg.run.worker import run_block, run_blocks
 from tests.run.fake_stage import Spec, calls
 
@@ -100,3 +102,84 @@ def test_a_task_that_is_run_again_computes_nothing_again(run: Run, tmp_path: Pat
         "skipped",
     ]
     assert set(calls(tmp_path / "1").values()) == {1}
+
+
+def many(tmp_path: Path, **values: float) -> Run:
+    """One step of 12 blocks."""
+    spec = Spec(folder=str(tmp_path / "1"), shape=(1, 1, 2, 24), **values)  # type: ignore[arg-type]
+    run = Run(str(tmp_path / "run"), "0", {}, make_steps([("one", STAGE, spec)]))
+    run.save()
+    return run
+
+
+def test_records_of_quick_blocks_share_an_object(tmp_path: Path) -> None:
+    run = many(tmp_path)
+    run_blocks(run.url, "one", range(12))
+    assert files.tree(Ledger.of(run, run.steps[0]).url) == ["0/0-11.json"]
+
+
+def test_slow_blocks_are_recorded_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bigseg.run.records.PAUSE", 0.01)
+    run = many(tmp_path, seconds=0.03)
+    run_blocks(run.url, "one", range(4))
+    names = [f"0/{number}.json" for number in range(4)]
+    assert files.tree(Ledger.of(run, run.steps[0]).url) == names
+
+
+def test_a_quick_block_is_recorded_while_the_next_takes_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bigseg.run.records.PAUSE", 0.05)
+    ledger = Ledger(str(tmp_path))
+    with Recorder(ledger) as recorder:
+        recorder.add(0, {})
+        assert not ledger.is_done(0)
+        for _ in range(500):
+            if ledger.is_done(0):
+                break
+            time.sleep(0.02)
+        assert ledger.is_done(0)
+
+
+def test_what_could_not_be_stored_is_stored_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bigseg.run.records.PAUSE", 0.0)
+    ledger = Ledger(str(tmp_path))
+    with Recorder(ledger) as recorder:
+        with monkeypatch.context() as full:
+            full.setattr(files, "put", lambda url, data: (_ for _ in ()).throw(OSError("full")))
+            recorder.add(0, {})
+        assert not ledger.is_done(0)
+        recorder.add(1, {})
+    assert ledger.done_among([0, 1]) == {0, 1}
+    assert recorder.unrecorded == {}
+
+
+def test_a_task_begins_no_block_when_its_time_is_over(tmp_path: Path) -> None:
+    run = many(tmp_path, seconds=0.1)
+    outcomes = run_blocks(run.url, "one", range(12), limit=0.15)
+    status = [outcome.status for outcome in sorted(outcomes, key=lambda o: o.number)]
+    done = status.count("done")
+    assert 2 <= done <= 4
+    assert status == ["done"] * done + ["left"] * (12 - done)
+    assert sum(calls(tmp_path / "1", "read").values()) == done, "what is read is computed"
+
+
+def test_a_task_of_settings_that_are_gone_computes_nothing(tmp_path: Path) -> None:
+    run = many(tmp_path)
+    with pytest.raises(SpecError, match="other settings than this task was made for"):
+        run_blocks(run.url, "one", [0], fingerprint="of another run")
+    assert calls(tmp_path / "1") == {}
+
+
+def test_run_json_is_read_once_by_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = many(tmp_path)
+    run_blocks(run.url, "one", [0], fingerprint=run.steps[0].fingerprint)
+    read: list[str] = []
+    get = files.get
+    monkeypatch.setattr(files, "get", lambda url: read.append(url) or get(url))
+    run_blocks(run.url, "one", [1, 2], fingerprint=run.steps[0].fingerprint)
+    assert read == []
