@@ -15,6 +15,7 @@ from bigseg.cli import (
     judging,
     merging,
     models,
+    planning,
     restoring,
     running,
     segmenting,
@@ -63,6 +64,7 @@ def _options(
 
 
 segmenting.add_to(app)
+planning.add_to(app)
 running.add_to(app)
 arrays.add_to(app)
 images.add_to(app)

@@ -429,6 +429,16 @@ def segment(
             rich_help_panel=WORK,
         ),
     ] = False,
+    calibrate: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="With --dry-run: compute samples for so long, about, to tell what it takes.",
+            show_default="0; of 'bigseg plan' 20",
+            rich_help_panel=WORK,
+        ),
+    ] = None,
     prepare: Prepare = False,
     skip_failed: SkipFailed = False,
     quiet: Quiet = False,
@@ -489,7 +499,7 @@ def segment(
     )
     work = _work(config, options)
     if dry_run:
-        plan = work.look_ahead(run)
+        plan = work.look_ahead(run, cluster=cluster, workers=workers, calibrate=calibrate or 0.0)
         say(plan.as_dict(), plan.text(), quiet=quiet, as_json=as_json)
         return
     if prepare:
@@ -520,7 +530,7 @@ def _offsets(text: str | None) -> Any:
 class Work:
     """What is to be done, whichever way."""
 
-    look_ahead: Callable[[str | None], Any]
+    look_ahead: Callable[..., Any]
     prepare: Callable[..., Any]
     execute: Callable[..., Any]
 
@@ -529,6 +539,7 @@ def _work(config: str | None, options: dict[str, Any]) -> Work:
     """Work on settings made of a file and of options, which win over it."""
     from bigseg.jobs import maps as em_pipeline
     from bigseg.jobs import segment as pipeline
+    from bigseg.jobs.plan import plan_maps, plan_segmentation
     from bigseg.specs.maps import EmSpec
     from bigseg.specs.segment import parse, parse_as, read_config
 
@@ -536,7 +547,7 @@ def _work(config: str | None, options: dict[str, Any]) -> Work:
     if "source" in settings:
         maps = parse_as(EmSpec, settings)
         return Work(
-            partial(em_pipeline.dry_run, maps),
+            partial(plan_maps, maps),
             partial(em_pipeline.prepare, maps),
             partial(em_pipeline.segment_maps, maps),
         )
@@ -544,7 +555,7 @@ def _work(config: str | None, options: dict[str, Any]) -> Work:
         raise typer.BadParameter("no model is chosen; give --model nuclei, or the path of weights")
     spec = parse(settings)
     return Work(
-        partial(pipeline.dry_run, spec),
+        partial(plan_segmentation, spec),
         partial(pipeline.prepare, spec),
         partial(pipeline.execute, spec),
     )

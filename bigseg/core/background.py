@@ -26,8 +26,10 @@ def from_afar(values: NDArray[Any], reach: tuple[int, ...]) -> NDArray[np.float3
     What is not finite stays so, and so do its surroundings.
     """
     sizes = [max(n // 3, 1) for n in reach]
-    seen = ndimage.uniform_filter(values.astype(np.float32), sizes, mode="nearest")
-    unknown = ndimage.maximum_filter(~np.isfinite(values), sizes)
+    finite = np.isfinite(values)
+    known = np.where(finite, values, 0).astype(np.float32)  # a sum would carry NaN along
+    seen = ndimage.uniform_filter(known, sizes, mode="nearest")
+    unknown = ndimage.maximum_filter(~finite, sizes)
     seen[unknown] = np.nan
     return np.asarray(seen, np.float32)
 

@@ -101,7 +101,7 @@ def prepare(spec: EmSpec, *, run: str | None = None, overwrite: bool = False) ->
 
 def _claimed(spec: EmSpec, run: str | None, overwrite: bool) -> tuple[EmSpec, Claim]:
     """Plan a run and decide how it begins; nothing is written."""
-    spec, url = _absolute(spec, run)
+    spec, url = absolute(spec, run)
     made = plan_run(url, spec, plan_em(spec, url))
     claimed = claim_result(made, spec.target, [spec.image], overwrite=overwrite, is_kind=is_em)
     return spec, claimed
@@ -129,7 +129,7 @@ def is_em(run: Run) -> bool:
 
 def dry_run(spec: EmSpec, run: str | None = None) -> DryRun:
     """Check everything and say what would be done; nothing is written."""
-    spec, url = _absolute(spec, run)
+    spec, url = absolute(spec, run)
     planned = plan_em(spec, url)
     made = plan_run(url, spec, planned)
     pieces = _pieces(made)
@@ -156,7 +156,7 @@ def _check_memory(run: Run, cluster: str | None, workers: int | None) -> None:
     check_memory(need, many, memory(), "a smaller --block and --halo")
 
 
-def _absolute(spec: EmSpec, run: str | None) -> tuple[EmSpec, str]:
+def absolute(spec: EmSpec, run: str | None) -> tuple[EmSpec, str]:
     """Give all URLs a form that workers understand."""
     places = {"image": files.absolute(spec.image)}
     if spec.output is not None:

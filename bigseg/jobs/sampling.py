@@ -99,9 +99,13 @@ def _range(crops: list[NDArray[Any]], view: View) -> tuple[float, float]:
 
 def candidate_boxes(shape: Index) -> list[Box]:
     """Planes all over an image (t, z, y, x), none twice, each as large as a sample may be."""
-    edges = (1, 1, min(shape[2], EDGE), min(shape[3], EDGE))
+    return spread_boxes(shape, (1, 1, min(shape[2], EDGE), min(shape[3], EDGE)), CANDIDATES)
+
+
+def spread_boxes(shape: Index, edges: Index, count: int) -> list[Box]:
+    """At most so many boxes all over an image (t, z, y, x), none twice."""
     boxes: list[Box] = []
-    for number in range(CANDIDATES):
+    for number in range(count):
         shares = [(0.5 + number * ROOT ** -(axis + 1)) % 1 for axis in range(4)]
         starts = [int(s * (n - e + 1)) for s, n, e in zip(shares, shape, edges, strict=True)]
         box = tuple(slice(a, a + e) for a, e in zip(starts, edges, strict=True))

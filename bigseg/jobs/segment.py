@@ -142,8 +142,8 @@ def prepare(spec: SegmentSpec, *, run: str | None = None, overwrite: bool = Fals
 
 def _planned(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, list[Step], Run]:
     """Plan a run of a specification, whose places are made absolute and its guesses numbers."""
-    spec, url = _absolute(spec, run)
-    spec = _measured(spec)
+    spec, url = absolute(spec, run)
+    spec = measured(spec)
     planned = plan_segment(spec, url)
     return spec, planned, plan_run(url, spec, planned)
 
@@ -167,8 +167,8 @@ def resume(
 
 def dry_run(spec: SegmentSpec, run: str | None = None) -> DryRun:
     """Check everything and say what would be done; nothing is written."""
-    spec, url = _absolute(spec, run)
-    spec = _measured(spec)
+    spec, url = absolute(spec, run)
+    spec = measured(spec)
     planned = plan_segment(spec, url)
     made = plan_run(url, spec, planned)
     check_space(url, planned)
@@ -176,7 +176,7 @@ def dry_run(spec: SegmentSpec, run: str | None = None) -> DryRun:
     return look_ahead(made, spec.target, need, scratch=scratch_bytes(planned))
 
 
-def _measured(spec: SegmentSpec) -> SegmentSpec:
+def measured(spec: SegmentSpec) -> SegmentSpec:
     """Put a number in the place of `diameter="auto"`."""
     if spec.diameter != "auto":
         return spec
@@ -211,7 +211,7 @@ def _measured(spec: SegmentSpec) -> SegmentSpec:
     return spec.model_copy(update={"diameter": round(found.diameter, 1)})
 
 
-def _absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:
+def absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:
     """Give all URLs a form that workers understand."""
     places = {"image": files.absolute(spec.image)}
     if spec.output is not None:

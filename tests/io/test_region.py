@@ -54,7 +54,9 @@ def test_a_level_of_an_image_lies_as_its_translation_says(tmp_path: Path) -> Non
     )
     create_image(plan)
     coarse = Volume(plan, 1)
-    coarse.write((*box(1, 1), slice(0, 1), slice(2, 3)), np.ones((1, 1, 1, 1), np.uint8))
+    voxels = np.zeros((1, *coarse.shape[2:]), np.uint8)
+    voxels[0, 0, 0, 2] = 1
+    coarse.write(tuple(slice(0, n) for n in voxels.shape), voxels)
     only = plan.levels[1]
     image = Volume.open(plan.url)
     region = Region(

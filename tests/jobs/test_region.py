@@ -10,6 +10,7 @@ from skimage.io import imread
 import bigseg
 from bigseg.core.tiles import Tiling
 from bigseg.errors import SpecError
+from bigseg.io.convert import convert
 from bigseg.jobs import segment as pipeline
 from bigseg.run.folder import open_run
 from bigseg.run.ledger import Ledger
@@ -117,10 +118,11 @@ def test_a_masked_volume_is_the_same_in_all_blocks(tmp_path: Path, block: tuple[
 def test_no_object_is_lost_where_background_is_skipped(tmp_path: Path, sample: str) -> None:
     data = imread(SAMPLES / f"{sample}.tif")
     data = data[:300, :300] if data.ndim == 2 else data[12:28, 20:100, 20:100]
-    axes = "yx" if data.ndim == 2 else "zyx"
     noise = np.random.default_rng(0).normal(*BACKGROUND[sample], (*data.shape[:-1], 300))
     data = np.concatenate([data, np.clip(noise, 0, None).astype(data.dtype)], -1)
-    image = make_image(f"{tmp_path}/image.zarr", data, axes, block=(1, 128, 128)).image.url
+    np.save(tmp_path / "image.npy", data)
+    image = f"{tmp_path}/image.zarr"
+    convert([f"{tmp_path}/image.npy"], image, axes="yx" if data.ndim == 2 else "zyx")
     everywhere = labels_of(image, name="all")
     skipping = labels_of(image, skip_background=True)
     assert told(image, "cells", "background")["kept_share"] < 0.85
