@@ -55,11 +55,12 @@ def points(
         from 0, or a position is not finite.
     """
     ids = np.asarray(ids).astype(np.int64)
-    whole = np.asarray(frame)
-    frame = whole.astype(np.int64)
-    if (frame != whole).any() or (frame < 0).any():
-        wrong = whole[(frame != whole) | (frame < 0)][0]
-        raise LineageError(f"{name} has the frame {wrong}; frames are whole numbers from 0.")
+    wrong = ~np.isfinite(frame) | (frame < 0) | (frame != np.floor(frame))
+    if wrong.any():
+        raise LineageError(
+            f"{name} has the frame {frame[wrong][0]:g}; frames are whole numbers from 0."
+        )
+    frame = np.asarray(frame).astype(np.int64)
     if not np.isfinite(position).all():
         row = int(np.flatnonzero(~np.isfinite(position).all(axis=1))[0])
         raise LineageError(f"{name} gives point {ids[row]} the position {position[row].tolist()}.")

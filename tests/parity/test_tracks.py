@@ -15,6 +15,9 @@ import pytest
 from bigseg.core.tracking.matching import match_points
 from bigseg.core.tracking.metrics import pairing
 from bigseg.core.tracking.scores import TrackScores, track_scores
+from bigseg.io.ctc import write_result, write_rows
+from bigseg.io.geff import About, write_geff
+from bigseg.stages.evaluate_tracks import evaluate_tracks
 from tests.core.tracking import worlds
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,3 +107,46 @@ def test_points_are_matched_as_by_traccuracy(tmp_path: Path) -> None:
         )
     for ours, theirs in zip(cases, original("points", tmp_path), strict=True):
         assert sorted(map(tuple, ours.tolist())) == sorted(map(tuple, theirs))
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_geff_validates_what_is_written(tmp_path: Path, zarr_format: Any) -> None:
+    world = worlds.tracked(worlds.truth(1), 2)
+    position = np.random.default_rng(0).random((len(world.frame), 3))
+    url = str(tmp_path / "t.geff")
+    about = About(
+        units={"x": "micrometer"},
+        labels=str(tmp_path / "labels"),
+        nodes={"size": np.arange(len(world.frame))},
+        edges={"gain": np.ones(len(world.found.links), np.float32)},
+    )
+    write_geff(url, world.found, world.slot, position, about, zarr_format=zarr_format)
+    read = original("geff", url)
+    assert read["ids"] == list(range(len(world.frame)))
+    assert read["edges"] == world.found.links.tolist()
+    assert read["props"]["tracklet"] == world.found.track.tolist()
+    assert read["props"]["x"] == position[:, 2].tolist()
+    assert read["metadata"]["related_objects"][0]["path"] == "../labels"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_folders_are_read_and_scored_alike(tmp_path: Path, seed: int) -> None:
+    true = worlds.truth(seed)
+    result = worlds.tracked(true, seed + 10, wrong=0.05)
+    for world, folder in ((true, "01_GT/TRA"), (result, "01_RES")):
+        masks, (_, rows) = worlds.painted(world), world.challenge()
+        write_result(str(tmp_path / folder), masks, rows, len(masks))
+        if folder == "01_GT/TRA":
+            write_rows(str(tmp_path / folder), rows, "man_track.txt")
+            (tmp_path / folder / "res_track.txt").unlink()
+            for mask in (tmp_path / folder).glob("mask*.tif"):
+                mask.rename(mask.with_name(mask.name.replace("mask", "man_track")))
+    both = original("ctc", tmp_path / "01_RES", tmp_path / "01_GT")
+    found = evaluate_tracks(str(tmp_path / "01_RES"), str(tmp_path / "01_GT"))
+    assert both["valid"] == 1
+    values = found.scores.values()
+    for name, value in both["py-ctcmetrics"].items():
+        if name in values and value is not None:
+            assert values[name] == pytest.approx(value), name
+    assert values["DET"] == pytest.approx(both["traccuracy"]["DET"])
+    assert both["traccuracy"]["fp_edges"] == found.scores.operations.ED
