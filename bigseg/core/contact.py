@@ -1,12 +1,15 @@
-"""Which objects go on beyond the face at which two arrays of labels meet without overlap.
+"""Which objects go on where two arrays of labels meet face to face, or share a few sections only.
 
-There are no two opinions about any voxel then. So each side's labels are continued by one voxel:
-an object's outline moves on as it did between its last two sections, which follows what is oblique,
-widens or comes to an end. The face then has a zone of two planes that both sides have labelled.
-How alike two objects are there (Ochiai) is weighed with the share of the smaller last section that
-lies on the other one: tips of cells are small where they begin, and are no cells of their own.
-Objects that find none alike look one voxel aside, where the outline of something thin may have
-jumped just at the face.
+There are no two opinions about a voxel, or only about few. So each side's labels are continued by
+one voxel beyond its last section: an object's outline moves on as it did between its last two
+sections, which follows what is oblique, widens or comes to an end. Both sides have then labelled
+all shared sections and one more on either side. How alike two objects are there (Ochiai) is weighed
+with the share of the smaller that lies on the other one in between: tips of cells are small where
+they begin, and are no cells of their own.
+
+Tiles may lie a voxel or two beside where they are said to lie, or see all outlines moved. So the
+side is sought first by which the second array has to be moved for most to agree. Objects that
+find none alike then look one voxel aside, where the outline of something thin may have jumped.
 """
 
 from __future__ import annotations
@@ -24,28 +27,39 @@ from bigseg.core.overlap import Edges, zone_edges
 
 Plane = NDArray[np.uint32]
 """(a, b) local ids of a section along a face."""
+Sections = NDArray[np.uint32]
+"""(n, a, b) sections towards the other array, the last one last."""
+Move = tuple[int, int]
+"""Voxels along a and b."""
 
 Pairs = tuple[NDArray[Any], ...]
 """Columns of pairs: u, v, their voxels, and how alike they are."""
 
 _ALIKE = 0.5
 _ASIDE = tuple(by for by in product((-1, 0, 1), repeat=2) if any(by))
+_ASTRAY = 2
+"""Voxels by which arrays may be displaced along a face: each by one."""
+_LONG = 16
+"""Voxels of a face along an axis below which no displacement is sought along it."""
+_GAIN = 0.01
+"""By how much more arrays must agree, of 1, for each voxel by which one is moved."""
 _MARGIN = 6
 """Voxels by which an outline may move in one step."""
 _FAR = 99.0
 
 
-def contact_edges(
-    first: Plane, behind_first: Plane | None, second: Plane, behind_second: Plane | None
-) -> Edges:
-    """Edges between the objects of two arrays that abut.
+def contact_edges(first: Sections, second: Sections, shared: int = 0) -> Edges:
+    """Edges between the objects of two arrays that abut, or overlap by a few sections.
 
     Parameters
     ----------
     first, second
-        (a, b) sections of both sides at the face; 0 where a voxel is none of the side's.
-    behind_first, behind_second
-        (a, b) the next sections away from the face; None where there is only one.
+        Of each array the sections before where it ends, in the direction of the other one; 0 where
+        a voxel is none of the side's. More than `shared` of each; with two at least, outlines are
+        continued as they moved last.
+    shared
+        Sections that both have labelled, the last ones of each. The last section of one is the
+        first shared one of the other.
 
     Returns
     -------
@@ -53,8 +67,10 @@ def contact_edges(
         Sorted by (u, v). Counts are those of two objects, as large as these are on average, whose
         overlap would say as much, so that all that is made for overlaps serves for faces.
     """
-    ours = np.stack([first, continued(first, behind_first)])
-    theirs = np.stack([continued(second, behind_second), second])
+    ours, theirs = _extended(first, shared), _extended(second, shared)[::-1]
+    by = displacement(ours, theirs)
+    window = _within(ours.shape[1:], by)
+    ours, theirs = ours[window], _moved(theirs, *by)[window]
     found = _likeness(ours, theirs)
     left = [
         np.where(np.isin(side, ids[found[4] > _ALIKE]), np.uint32(0), side)
@@ -72,9 +88,56 @@ def contact_edges(
     return Edges(u, v, voxels, voxels.copy(), common)
 
 
-def _likeness(ours: Plane, theirs: Plane) -> Pairs:
-    """Likeness of all pairs of objects that meet in two planes, the first of which is ours."""
-    both, sections = zone_edges(ours, theirs), zone_edges(ours[0], theirs[1])
+def displacement(ours: Sections, theirs: Sections) -> Move:
+    """By how much theirs has to be moved for most of both to agree; zero unless that is clear.
+
+    What agrees are voxels of objects that find each other most alike, for their likeness.
+    """
+    reach = [range(-_ASTRAY, _ASTRAY + 1) if n >= _LONG else (0,) for n in ours.shape[1:]]
+    moves = sorted(product(*reach), key=lambda by: (sum(map(abs, by)), by))
+
+    def gained(by: Move) -> float:
+        window = _within(ours.shape[1:], by)
+        agreed = _agreement(ours[window], _moved(theirs, *by)[window])
+        return agreed - _GAIN * sum(map(abs, by))
+
+    return max(moves, key=gained)
+
+
+def _extended(sections: Sections, shared: int) -> Sections:
+    """What of an array is compared: shared sections, one before, one beyond."""
+    behind = sections[-2] if len(sections) > 1 else None
+    return np.concatenate([sections[-1 - shared :], continued(sections[-1], behind)[None]])
+
+
+def _within(shape: Sequence[int], by: Move) -> tuple[slice, ...]:
+    """Where something that was moved has come from within."""
+    return (
+        slice(None),
+        *(slice(max(step, 0), n + min(step, 0)) for n, step in zip(shape, by, strict=True)),
+    )
+
+
+def _agreement(ours: Sections, theirs: Sections) -> float:
+    """Share of the labelled voxels that objects most alike to each other share, 0 to 1."""
+    labelled = np.count_nonzero((ours > 0) | (theirs > 0))
+    edges = zone_edges(ours, theirs)
+    if not len(edges):
+        return 0.0
+    alike = similarity(edges)
+    mutual = np.ones(len(edges), bool)
+    for ids in (edges.u, edges.v):
+        order = np.lexsort((-alike, ids))
+        mutual[order[1:][np.diff(ids[order]) == 0]] = False
+    return float((alike * edges.n_uv)[mutual].sum()) / labelled
+
+
+def _likeness(ours: Sections, theirs: Sections) -> Pairs:
+    """Likeness of all pairs of objects that meet in sections of both, ours first."""
+    both = zone_edges(ours, theirs)
+    # Where nothing is shared, what was seen is ours at the face on theirs beyond it.
+    seen = (ours[:-1], theirs[1:]) if len(ours) == 2 else (ours[1:-1], theirs[1:-1])
+    sections = zone_edges(*seen)
     shares = np.zeros(len(both))
     keys = [edges.u << np.uint64(32) | edges.v for edges in (both, sections)]
     known = np.isin(keys[1], keys[0])
@@ -94,11 +157,12 @@ def _best(found: Sequence[Pairs]) -> Pairs:
     return u[kept], v[kept], n_u[kept], n_v[kept], alike[kept]
 
 
-def _moved(planes: Plane, a: int, b: int) -> Plane:
-    """Planes moved by at most one voxel; what leaves them is lost."""
-    padded = np.pad(planes, ((0, 0), (1, 1), (1, 1)))
+def _moved(planes: Sections, a: int, b: int) -> Sections:
+    """Planes moved by a few voxels; what leaves them is lost."""
+    most = max(abs(a), abs(b))
+    padded = np.pad(planes, ((0, 0), (most, most), (most, most)))
     height, width = planes.shape[1:]
-    return padded[:, 1 - a : 1 - a + height, 1 - b : 1 - b + width]
+    return padded[:, most - a : most - a + height, most - b : most - b + width]
 
 
 def continued(face: Plane, behind: Plane | None) -> Plane:

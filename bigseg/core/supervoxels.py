@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from bioimage_cpp.segmentation import mutex_watershed, watershed
+from bioimage_cpp.segmentation import mutex_watershed
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from bigseg.core.boundary_maps import Offset, boundary_of_affinities
+from bigseg.core.flood import flood
 from bigseg.core.instances import compact
 from bigseg.errors import ImageError
 from bigseg.types import Floats
@@ -147,7 +148,7 @@ def _flooded(boundary: Floats, growth: Growth) -> tuple[NDArray[np.uint32], Seed
     summits = (depth == ndimage.maximum_filter(depth, size=_window(boundary.shape))) & inside
     seeds = _labelled(summits)
     height = (1 - _DEPTH) * _smooth(boundary, growth) + _DEPTH * (1 - depth / growth.reach)
-    labels = _without_small(_flood(height, seeds), height, growth.min_size)
+    labels = _without_small(flood(height, seeds), height, growth.min_size)
     labels, former = compact(labels)
     first = np.full(int(seeds.max(initial=0)) + 1, -1, np.int64)
     places = np.flatnonzero(seeds)[::-1]
@@ -173,18 +174,10 @@ def _labelled(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
     return np.asarray(ndimage.label(mask, np.ones((3, 3, 3)))[0], np.uint32)
 
 
-def _flood(height: Floats, seeds: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    if not seeds.any():
-        return np.zeros(seeds.shape, np.uint32)
-    flat = height.shape[0] == 1
-    found = watershed(height[0] if flat else height, seeds[0] if flat else seeds)
-    return np.asarray(found[None] if flat else found, np.uint32)
-
-
 def _without_small(labels: NDArray[np.uint32], height: Floats, min_size: int) -> NDArray[np.uint32]:
     """Flood the places of small pieces from the others."""
     voxels = np.bincount(labels.reshape(-1))
     small = voxels < min_size
     if not small[1:].any() or small[1:].all():
         return labels
-    return _flood(height, np.where(small[labels], np.uint32(0), labels))
+    return flood(height, np.where(small[labels], np.uint32(0), labels))

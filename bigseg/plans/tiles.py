@@ -71,7 +71,7 @@ def plan_merge(spec: MergeSpec, run: str) -> MergePlan:
         largest=tuple(int(n) for n in (layout.high - layout.low).max(axis=0)[1:]),
         ndim=found.ndim,
     )
-    steps = _steps(spec, taken, found, _repulsion(spec, layout))
+    steps = _steps(spec, taken, found, _repulsion(spec, layout, found.ndim))
     return MergePlan(steps, columns, max(tile.itemsize for tile in found.tiles))
 
 
@@ -111,12 +111,18 @@ def _steps(spec: MergeSpec, taken: tiles.Spec, found: Found, repulsion: float) -
     return [*steps, Step("seams", "seams", seams.Spec(joined=joined, tiled=taken))]
 
 
-def _repulsion(spec: MergeSpec, layout: Layout) -> float:
+def _repulsion(spec: MergeSpec, layout: Layout, ndim: int) -> float:
     if spec.repulsion is not None:
         return spec.repulsion
     some = range(0, len(layout), max(len(layout) // SAMPLE, 1))
-    overlap = any(len(layout.meeting(layout.box(number))) > 1 for number in some)
-    return 0.0 if overlap else TOUCHING
+    return 0.0 if any(_overlaps_widely(layout, number, ndim) for number in some) else TOUCHING
+
+
+def _overlaps_widely(layout: Layout, number: int, ndim: int) -> bool:
+    """Whether a tile shares more than a few sections with another."""
+    ours = layout.box(number)
+    others = (int(n) for n in layout.meeting(ours) if n != number)
+    return any(not tile_edges.thin_axes(ours, layout.box(n), ndim) for n in others)
 
 
 def _voxels(spec: MergeSpec, first: Header) -> tuple[tuple[float, float, float], dict[str, str]]:

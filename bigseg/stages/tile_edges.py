@@ -1,7 +1,8 @@
 """Compare tiles that overlap, and continue those that only touch: edges between their objects.
 
-Where two tiles overlap, both have labelled the same voxels. Where they abut, and no third tile sees
-across the face, their labels are continued over it; see `core.contact`.
+Where two tiles overlap, both have labelled the same voxels. Where that is a few sections, or where
+they abut and no third tile sees across the face, their labels are continued as well; see
+`core.contact`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ from bigseg.types import Facts, StageSpec
 
 Part = NDArray[np.uint32]
 
+THIN = 8
+"""Shared sections up to which tiles are compared as `core.contact` does: where tiles are a voxel
+off, objects that a few sections show are not told from their neighbours by what they overlap."""
+
 
 class Spec(StageSpec):
     """Which tiles are compared."""
@@ -40,15 +45,17 @@ class Meeting:
 
     other: int
     """Number of the later tile."""
-    ours: tuple[Part, ...]
-    """Labels of the zone; or of both sections at the face, the nearer one first."""
-    theirs: tuple[Part, ...]
+    ours: Part
+    """Labels of the zone; or sections of it and before, see `core.contact.contact_edges`."""
+    theirs: Part
+    shared: int | None = None
+    """Of the sections, if they are sections."""
 
     def edges(self) -> Edges:
         """What they have in common."""
-        if len(self.ours) == 1:
-            return zone_edges(self.ours[0], self.theirs[0])
-        return contact_edges(*self.ours, *self.theirs)
+        if self.shared is None:
+            return zone_edges(self.ours, self.theirs)
+        return contact_edges(self.ours, self.theirs, self.shared)
 
 
 def check(spec: Spec) -> None:
@@ -70,17 +77,16 @@ def read(spec: Spec, block: Block) -> list[Meeting]:
         theirs = layout.box(other)
         zone = intersection(ours, theirs)
         if zone is not None:
-            parts = [tiles.read_part(spec.tiles, n, zone) for n in (number, other)]
-            found.append(Meeting(other, (parts[0],), (parts[1],)))
+            found.extend(_overlapping(spec, (number, other), zone))
         for axis, up in _faces(ours, theirs, flat=spec.tiles.ndim == 2):
             sides = _sections(ours, theirs, axis, up)
-            seen = _unseen(layout, (number, other), sides, axis)
+            seen = _unseen(layout, (number, other), [side[-1] for side in sides], axis)
             if seen.any():
                 one, two = (
-                    tuple(_plane(spec, n, section, axis) * seen for section in side)
+                    _stack(spec, n, side, axis) * seen
                     for n, side in zip((number, other), sides, strict=True)
                 )
-                found.append(Meeting(other, one, two))
+                found.append(Meeting(other, one, two, 0))
     return found
 
 
@@ -97,6 +103,40 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     return write_offsets(spec.tiles.run, facts)
 
 
+def thin_axes(ours: Box, theirs: Box, ndim: int) -> list[int]:
+    """Axes along which two tiles that overlap share a few sections only, at the end of either."""
+    found = []
+    for axis in range(4 - ndim, 4):
+        low, high = sorted((ours[axis], theirs[axis]), key=lambda side: side.start)
+        shared = low.stop - high.start
+        if low.start < high.start and low.stop < high.stop and shared <= THIN:
+            found.append(axis)
+    return found
+
+
+def _overlapping(spec: Spec, numbers: tuple[int, int], zone: Box) -> Iterator[Meeting]:
+    """How two tiles that overlap are compared: not at all, by sections, or in the zone."""
+    layout = tiles.placed(spec.tiles).layout
+    ours, theirs = map(layout.box, numbers)
+    thin = thin_axes(ours, theirs, spec.tiles.ndim)
+    if len(thin) > 1 and len(layout.meeting(zone)) > 2:
+        return  # a few voxels in a corner, in which others see more
+    if len(thin) != 1:
+        one, two = (tiles.read_part(spec.tiles, n, zone) for n in numbers)
+        yield Meeting(numbers[1], one, two)
+        return
+    axis = thin[0]
+    shared, up = zone[axis].stop - zone[axis].start, ours[axis].start < theirs[axis].start
+    wide = [
+        slice(zone[axis].start - int(low), zone[axis].stop + int(not low)) for low in (up, not up)
+    ]
+    one, two = (
+        _stack(spec, n, _ordered(zone, axis, part, low), axis)
+        for n, part, low in zip(numbers, wide, (up, not up), strict=True)
+    )
+    yield Meeting(numbers[1], one, two, shared)
+
+
 def _faces(ours: Box, theirs: Box, *, flat: bool) -> Iterator[tuple[int, bool]]:
     """Axis along which two boxes abut over a face, if they do, and whether theirs comes after."""
     for axis in (2, 3) if flat else (1, 2, 3):
@@ -108,33 +148,38 @@ def _faces(ours: Box, theirs: Box, *, flat: bool) -> Iterator[tuple[int, bool]]:
             yield axis, up
 
 
-def _sections(ours: Box, theirs: Box, axis: int, up: bool) -> tuple[tuple[Box, ...], ...]:
-    """Of either side the section at the face and, if there is one, the one behind it."""
-    face = [
+def _sections(ours: Box, theirs: Box, axis: int, up: bool) -> list[list[Box]]:
+    """Of either side the section behind the one at the face, if there is one, and that."""
+    face = tuple(
         slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(ours, theirs, strict=True)
-    ]
-    at = ours[axis].stop if up else ours[axis].start
-
-    def section(box: Box, behind: int, low: bool) -> Box:
-        place = at - 1 - behind if low else at + behind
-        # Where a tile is one voxel thin, nothing is behind, and the section itself stands for it.
-        place = min(max(place, box[axis].start), box[axis].stop - 1)
-        return tuple(slice(place, place + 1) if i == axis else s for i, s in enumerate(face))
-
-    return tuple(
-        tuple(section(box, behind, low) for behind in (0, 1))
-        for box, low in ((ours, up), (theirs, not up))
     )
+    found = []
+    for box, low in ((ours, up), (theirs, not up)):
+        at = box[axis].stop - 2 if low else box[axis].start
+        part = slice(max(at, box[axis].start), min(at + 2, box[axis].stop))
+        found.append(_ordered(face, axis, part, low))
+    return found
+
+
+def _ordered(box: Box, axis: int, part: slice, low: bool) -> list[Box]:
+    """Sections of a part of an axis, those towards the other tile last."""
+    places = range(part.start, part.stop)
+    return [
+        tuple(slice(at, at + 1) if i == axis else s for i, s in enumerate(box))
+        for at in (places if low else reversed(places))
+    ]
 
 
 def _unseen(
-    layout: Layout, numbers: tuple[int, int], sides: tuple[tuple[Box, ...], ...], axis: int
+    layout: Layout, numbers: tuple[int, int], sides: Sequence[Box], axis: int
 ) -> NDArray[np.bool_]:
     """Where both tiles own their voxels at the face: elsewhere a third one sees across it."""
-    owned = (layout.owned(n, side[0]) for n, side in zip(numbers, sides, strict=True))
+    owned = (layout.owned(n, side) for n, side in zip(numbers, sides, strict=True))
     one, two = (mask[0].squeeze(axis - 1) for mask in owned)
     return np.asarray(one & two)
 
 
-def _plane(spec: Spec, number: int, section: Box, axis: int) -> Part:
-    return tiles.read_part(spec.tiles, number, section).squeeze(axis - 1)
+def _stack(spec: Spec, number: int, sections: Sequence[Box], axis: int) -> Part:
+    """Sections of a tile, (n, a, b)."""
+    planes = [tiles.read_part(spec.tiles, number, box).squeeze(axis - 1) for box in sections]
+    return np.stack(planes)
