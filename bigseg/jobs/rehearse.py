@@ -21,15 +21,15 @@ from bigseg.io.ome import AXES
 from bigseg.io.plan import plan_image
 from bigseg.io.volume import Volume
 from bigseg.jobs.budget import PROCESS, step_bytes
-from bigseg.jobs.sampling import spread_boxes
+from bigseg.jobs.sampling import tiles_of
 from bigseg.plans.forecast import Load, loads_of
 from bigseg.plans.steps import Step
 from bigseg.run.folder import make_steps
 from bigseg.run.machine import peak_memory
 from bigseg.types import Facts
 
-SAMPLES = 3
-TINY, SMALLEST, LARGEST = 32, {2: 128, 3: 48}, {2: 1024, 3: 192}
+SAMPLES = 6
+TINY, SMALLEST, LARGEST = {2: 32, 3: 16}, {2: 96, 3: 32}, {2: 1024, 3: 192}
 """Edges of samples, voxels."""
 GROWTH = {2: 4, 3: 8}
 """Of the time that samples take, when their edges are doubled."""
@@ -153,7 +153,7 @@ def rehearse(
             shape = _sample(volume, ndim, edge)
             return _try(place / name, volume, channels, (shape, count), replan)
 
-        first, tiny = attempt("first", TINY, 1), attempt("tiny", TINY, 1)
+        first, tiny = attempt("first", TINY[ndim], 1), attempt("tiny", TINY[ndim], 1)
         edge, begun = SMALLEST[ndim], time.process_time()
         while True:  # by processor time, as others may be busy here
             before = time.process_time()
@@ -227,7 +227,7 @@ def _now() -> Spent:
 def _copy(volume: Volume, channels: tuple[int, ...], shape: Index, count: int, url: str) -> int:
     """Make an image whose frames are samples; their number."""
     t, _, *space = volume.shape
-    boxes = spread_boxes((t, *space), (1, *shape), count)
+    boxes = tiles_of((t, *space), (1, *shape), count)
     axes = tuple(axis for axis in AXES if axis in (*volume.axes, "t"))
     scale = {"t": 1.0} | dict(zip(volume.axes, volume.level.scale, strict=True))
     by = dict(zip(AXES, (len(boxes), volume.shape[1], *shape), strict=True))
@@ -286,7 +286,7 @@ def _costs(first: _Trial, tiny: _Trial, large: _Trial, shape: Index, seconds: fl
         stored=stored,
         tables=grown,
         tables_per_block=float(tiny.tables),
-        samples=SAMPLES,
+        samples=large.voxels // prod(shape),
         sample=shape,
         seconds=round(seconds, 1),
         peak=peak_memory(),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -99,16 +101,38 @@ def _range(crops: list[NDArray[Any]], view: View) -> tuple[float, float]:
 
 def candidate_boxes(shape: Index) -> list[Box]:
     """Planes all over an image (t, z, y, x), none twice, each as large as a sample may be."""
-    return spread_boxes(shape, (1, 1, min(shape[2], EDGE), min(shape[3], EDGE)), CANDIDATES)
+    edges = (1, 1, min(shape[2], EDGE), min(shape[3], EDGE))
+    starts = (
+        [int(s * (n - e + 1)) for s, n, e in zip(shares, shape, edges, strict=True)]
+        for shares in _spread(CANDIDATES)
+    )
+    return _boxes(starts, edges)
 
 
-def spread_boxes(shape: Index, edges: Index, count: int) -> list[Box]:
-    """At most so many boxes all over an image (t, z, y, x), none twice."""
-    boxes: list[Box] = []
+def tiles_of(shape: Index, edges: Index, count: int) -> list[Box]:
+    """At most so many tiles of an image (t, z, y, x), none twice, the rim as likely as others."""
+    counts = [-(-n // e) for n, e in zip(shape, edges, strict=True)]
+    starts = (
+        [
+            min(int(s * c) * e, n - e)
+            for s, c, e, n in zip(shares, counts, edges, shape, strict=True)
+        ]
+        for shares in islice(_spread(8 * count), 1, None)  # the first is the middle
+    )
+    return _boxes(starts, edges)[:count]
+
+
+def _spread(count: int) -> Iterator[list[float]]:
+    """Evenly spread points between 0 and 1, along four axes."""
     for number in range(count):
-        shares = [(0.5 + number * ROOT ** -(axis + 1)) % 1 for axis in range(4)]
-        starts = [int(s * (n - e + 1)) for s, n, e in zip(shares, shape, edges, strict=True)]
-        box = tuple(slice(a, a + e) for a, e in zip(starts, edges, strict=True))
+        yield [(0.5 + number * ROOT ** -(axis + 1)) % 1 for axis in range(4)]
+
+
+def _boxes(starts: Iterable[Sequence[int]], edges: Index) -> list[Box]:
+    """Boxes of equal shape, none twice."""
+    boxes: list[Box] = []
+    for corner in starts:
+        box = tuple(slice(a, a + e) for a, e in zip(corner, edges, strict=True))
         if box not in boxes:
             boxes.append(box)
     return boxes
