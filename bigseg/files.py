@@ -5,8 +5,6 @@ Arrays go through zarr; this is for records, tables and pages.
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import fnmatch
 import glob
 import hashlib
@@ -14,34 +12,24 @@ import io
 import os
 import posixpath
 import shutil
-import threading
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import fsspec
 import obstore
 from fsspec.core import url_to_fs
 from fsspec.spec import AbstractFileSystem
-from obstore.exceptions import AlreadyExistsError, NotSupportedError, PreconditionError
-from obstore.store import HTTPStore
 
+from bigseg import buckets, disk
 from bigseg.retries import retried
-from bigseg.storage import Bucket, Unreachable, bucket
-
-if TYPE_CHECKING:
-    from obstore import ObjectMeta, UpdateVersion
+from bigseg.storage import Unreachable, bucket
 
 __all__ = ["Unreachable"]
 
 READ_AHEAD = 1 << 22
 """Bytes of an object that are read at once: few requests for large files."""
-READ_AT_MOST = 1 << 24
-"""Bytes of one request, so that it ends in time on a slow line."""
-DELETED_AT_ONCE = 1000
 
 
 def filesystem(url: str) -> tuple[AbstractFileSystem, str]:
@@ -108,7 +96,7 @@ def exists(url: str) -> bool:
     if is_local(url):
         return local_path(url).exists()
     if (place := bucket(url)) is not None:
-        return _stat(url, *place) is not None or _is_folder(url, *place)
+        return buckets.stat(url, *place) is not None or buckets.is_folder(url, *place)
     fs, path = filesystem(url)
     fs.invalidate_cache(path)  # another process may have written since the folder was listed
     return retried(url, lambda: bool(fs.exists(path)))
@@ -134,8 +122,7 @@ def get(url: str) -> bytes:
 def put(url: str, data: bytes) -> None:
     """Write the object at `url` at once: readers see the old object or the new, never a part."""
     if is_local(url):
-        with _part(local_path(url), data) as part:
-            part.replace(local_path(url))
+        disk.put(local_path(url), data)
         return
     if (place := bucket(url)) is not None:
         store, key = place
@@ -164,11 +151,11 @@ def create(url: str, data: bytes) -> bool:
         If the store cannot do this at once (only disks, S3, GCS, Azure and memory can).
     """
     if is_local(url):
-        return _link(local_path(url), data)
+        return disk.link(local_path(url), data)
     if (place := bucket(url)) is not None:
-        return _conditional(url, *place, data, "create")
+        return buckets.put_if(url, *place, data, "create")
     fs, path = _in_memory(url)
-    with _ALONE:
+    with disk.ALONE:
         if fs.exists(path):
             return False
         fs.pipe_file(path, data)
@@ -193,16 +180,16 @@ def replace(url: str, data: bytes, expected: bytes) -> bool:
         If the store cannot do this at once, see `create`.
     """
     if is_local(url):
-        return _swap(local_path(url), data, expected)
+        return disk.swap(local_path(url), data, expected)
     if (place := bucket(url)) is not None:
         store, key = place
         try:
-            found = retried(url, lambda: _with_version(store, key))
+            found = retried(url, lambda: buckets.with_version(store, key))
         except FileNotFoundError:
             return False
-        return found[0] == expected and _conditional(url, store, key, data, found[1])
+        return found[0] == expected and buckets.put_if(url, store, key, data, found[1])
     fs, path = _in_memory(url)
-    with _ALONE:
+    with disk.ALONE:
         if not fs.exists(path) or fs.cat_file(path) != expected:
             return False
         fs.pipe_file(path, data)
@@ -212,7 +199,7 @@ def replace(url: str, data: bytes, expected: bytes) -> bool:
 def size(url: str) -> int:
     """Bytes of the object at `url`."""
     if (place := bucket(url)) is not None:
-        found = _stat(url, *place)
+        found = buckets.stat(url, *place)
         if found is None:
             raise FileNotFoundError(f"{url} does not exist.")
         return int(found["size"])
@@ -223,7 +210,7 @@ def size(url: str) -> int:
 def stamp(url: str) -> str:
     """Something that changes when the object at `url` does, without reading it."""
     if (place := bucket(url)) is not None:
-        found = _stat(url, *place)
+        found = buckets.stat(url, *place)
         if found is None:
             raise FileNotFoundError(f"{url} does not exist.")
         return f"{found['e_tag']} {found['last_modified']} {found['size']}"
@@ -243,7 +230,7 @@ def open_read(url: str) -> BinaryIO:
     if is_local(url):
         return local_path(url).open("rb")
     if (place := bucket(url)) is not None:
-        reader = io.BufferedReader(_Reader(url, *place, size(url)), READ_AHEAD)
+        reader = io.BufferedReader(buckets.Reader(url, *place, size(url)), READ_AHEAD)
         return cast(BinaryIO, reader)
     fs, path = filesystem(url)
     file = retried(url, lambda: fs.open(path, "rb"))
@@ -296,7 +283,7 @@ def names(url: str) -> list[str]:
             return []
         found = [entry.name for entry in os.scandir(folder)]
     elif (place := bucket(url)) is not None:
-        found = _listed(url, *place)
+        found = buckets.listed(url, *place)
     else:
         fs, path = filesystem(url)
         fs.invalidate_cache(path)
@@ -305,7 +292,7 @@ def names(url: str) -> list[str]:
         except FileNotFoundError:
             return []
         found = [str(p).rstrip("/").rsplit("/", 1)[-1] for p in listing]
-    return sorted(name for name in found if not name.endswith(".part"))
+    return sorted(name for name in found if not name.endswith(disk.UNFINISHED))
 
 
 def tree(url: str) -> list[str]:
@@ -319,14 +306,14 @@ def tree(url: str) -> list[str]:
         ]
     elif (place := bucket(url)) is not None:
         store, key = place
-        paths = retried(url, lambda: [one["path"] for one in _below(store, key)])
+        paths = retried(url, lambda: [one["path"] for one in buckets.below(store, key)])
         found = [path.removeprefix(f"{key}/") for path in paths]
     else:
         fs, top = filesystem(url)
         fs.invalidate_cache(top)
         top = top.rstrip("/")
         found = [str(p).removeprefix(f"{top}/") for p in retried(url, lambda: fs.find(top))]
-    return sorted(path for path in found if not path.endswith(".part"))
+    return sorted(path for path in found if not path.endswith(disk.UNFINISHED))
 
 
 def is_folder(url: str) -> bool:
@@ -334,7 +321,7 @@ def is_folder(url: str) -> bool:
     if is_local(url):
         return local_path(url).is_dir()
     if (place := bucket(url)) is not None:
-        return _is_folder(url, *place)
+        return buckets.is_folder(url, *place)
     fs, path = filesystem(url)
     return retried(url, lambda: bool(fs.isdir(path)))
 
@@ -370,7 +357,7 @@ def remove(url: str) -> None:
             path.unlink(missing_ok=True)
         return
     if (place := bucket(url)) is not None:
-        _delete(url, *place)
+        buckets.delete(url, *place)
         return
     fs, remote = filesystem(url)
     fs.invalidate_cache(remote)
@@ -386,24 +373,25 @@ def remove_all(urls: Sequence[str]) -> None:
             remove(url)
         return
     keys = [key for _, key in filter(None, map(bucket, urls))]
-    _delete_keys(urls[0], place[0], keys)
+    buckets.delete_keys(urls[0], place[0], keys)
 
 
 def upload(path: Path, url: str) -> bool:
     """Copy a file to `url` unless there is an object, as `create` does; for files beyond memory."""
     if (place := bucket(url)) is not None:
         store, key = place
-        return _conditional(url, store, key, path, "create")
+        return buckets.put_if(url, store, key, path, "create")
     return create(url, path.read_bytes())
+
+
+def sweep(url: str) -> int:
+    """Delete what killed writers left at `url`; only disks show it, and it is never data."""
+    return disk.sweep(local_path(url)) if is_local(url) else 0
 
 
 def protocol(url: str) -> str:
     """Name of the file system behind `url`: file, s3, gs, az, http, memory and so on."""
     return "file" if is_local(url) else str(fsspec.utils.get_protocol(url))
-
-
-_ALONE = threading.Lock()
-"""What the threads of this process do one at a time: in memory, and where locks are processes'."""
 
 
 def _in_memory(url: str) -> tuple[AbstractFileSystem, str]:
@@ -413,180 +401,3 @@ def _in_memory(url: str) -> tuple[AbstractFileSystem, str]:
             "than one could take the same thing; use a disk, S3, GCS or Azure."
         )
     return filesystem(url)
-
-
-@contextmanager
-def _part(path: Path, data: bytes) -> Iterator[Path]:
-    """Write data to a hidden file beside `path`, safe from loss of power; gone at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _link(path: Path, data: bytes) -> bool:
-    """Create a file with its content; a second name of a file is made at once, or not at all."""
-    with _part(path, data) as part:
-        try:
-            os.link(part, path)
-        except FileExistsError:
-            # NFS may say so of what it did itself when an answer was lost
-            return part.stat().st_nlink == 2
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-        else:
-            return True
-    try:  # a disk without links; the content follows in a moment
-        with path.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        return False
-    return True
-
-
-_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
-
-
-def _swap(path: Path, data: bytes, expected: bytes) -> bool:
-    """Compare and replace a file, alone: the lock is the kernel's, so it ends with its holder."""
-    if not path.exists():
-        return False
-    with _ALONE, path.with_name(f".{path.name}.lock.part").open("ab") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # Linux makes it hold between machines on NFS and Lustre
-        if not path.exists() or path.read_bytes() != expected:
-            return False
-        with _part(path, data) as part:
-            part.replace(path)
-        return True
-
-
-def _with_version(store: Bucket, key: str) -> tuple[bytes, UpdateVersion]:
-    found = obstore.get(store, key)
-    meta = found.meta
-    known = {"e_tag": meta["e_tag"], "version": meta["version"]}
-    said = {name: value for name, value in known.items() if value is not None}
-    return bytes(found.bytes()), cast("UpdateVersion", said)
-
-
-def _conditional(url: str, store: Bucket, key: str, data: bytes | Path, mode: Any) -> bool:
-    """Put an object if the store's own is as `mode` says."""
-    sent = 0
-
-    def request() -> bool:
-        nonlocal sent
-        sent += 1
-        try:
-            obstore.put(store, key, data, mode=mode, use_multipart=False)
-        except (AlreadyExistsError, PreconditionError, FileExistsError):
-            # If a former try of ours did it, and only its answer was lost, the object is ours.
-            ours = data.read_bytes() if isinstance(data, Path) and sent > 1 else data
-            return sent > 1 and bytes(obstore.get(store, key).bytes()) == ours
-        return True
-
-    try:
-        return retried(url, request)
-    except FileNotFoundError:
-        return False  # it was removed meanwhile, and is not what was expected
-
-
-def _stat(url: str, store: Bucket, key: str) -> ObjectMeta | None:
-    try:
-        return retried(url, lambda: obstore.head(store, key)) if key else None
-    except FileNotFoundError:
-        return None
-
-
-def _is_folder(url: str, store: Bucket, key: str) -> bool:
-    """Whether there are objects below; HTTP has no folders."""
-    if isinstance(store, HTTPStore):
-        return False
-    prefix = f"{key}/" if key else None
-    first = retried(url, lambda: next(iter(obstore.list(store, prefix, chunk_size=1)), []))
-    return len(first) > 0
-
-
-def _listed(url: str, store: Bucket, key: str) -> list[str]:
-    if isinstance(store, HTTPStore):
-        raise Unreachable(f"{url} cannot be listed, as HTTP has no folders; name what is in it.")
-    prefix = f"{key}/" if key else None
-    found = retried(url, lambda: obstore.list_with_delimiter(store, prefix))
-    paths = [*found["common_prefixes"], *(one["path"] for one in found["objects"])]
-    return [path.rstrip("/").rsplit("/", 1)[-1] for path in paths]
-
-
-def _delete(url: str, store: Bucket, key: str) -> None:
-    """Delete an object and all below it."""
-    with suppress(FileNotFoundError):
-        retried(url, lambda: obstore.delete(store, key))
-    below = retried(url, lambda: [one["path"] for one in _below(store, key)])
-    _delete_keys(url, store, below)
-
-
-def _delete_keys(url: str, store: Bucket, keys: list[str]) -> None:
-    for first in range(0, len(keys), DELETED_AT_ONCE):
-        some = keys[first : first + DELETED_AT_ONCE]
-        with suppress(FileNotFoundError):  # S3 does not mind; others stop at one that is gone
-            retried(url, partial(obstore.delete, store, some))
-
-
-def _below(store: Bucket, key: str) -> Iterator[ObjectMeta]:
-    if isinstance(store, HTTPStore):
-        return
-    for some in obstore.list(store, f"{key}/"):
-        yield from some
-
-
-class _Reader(io.RawIOBase):
-    """Parts of an object in a bucket, each asked for until it is there."""
-
-    def __init__(self, url: str, store: Bucket, key: str, size: int) -> None:
-        self._url, self._store, self._key, self._size = url, store, key, size
-        self._at = 0
-        self._whole: bytes | None = None  # where a server knows no parts
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(start + offset, 0)
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: Any) -> int:
-        length = min(len(buffer), self._size - self._at, READ_AT_MOST)
-        if length <= 0:
-            return 0
-        buffer[:length] = self._bytes(length)
-        self._at += length
-        return length
-
-    def _bytes(self, length: int) -> memoryview:
-        start = self._at
-        if self._whole is None:
-            try:
-                return memoryview(
-                    retried(
-                        self._url,
-                        lambda: obstore.get_range(
-                            self._store, self._key, start=start, length=length
-                        ),
-                    )
-                )
-            except NotSupportedError:
-                self._whole = get(self._url)
-        return memoryview(self._whole)[start : start + length]

@@ -215,6 +215,8 @@ def _kind(text: str, error: Exception) -> str:
         return "taking too long"
     if "kind: Decode" in text or "kind: Interrupted" in text or "body" in text:
         return "an answer that broke off"
+    if isinstance(error, BaseError):
+        return "a connection that broke"
     return type(error).__name__
 
 

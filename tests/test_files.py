@@ -235,3 +235,18 @@ def test_unreachable_places_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_source_is_named_relative_where_that_is_possible(url: str, start: str, path: str) -> None:
     assert files.relative(url, start) == path
+
+
+def test_what_killed_writers_left_is_swept_and_never_read(tmp_path: Path) -> None:
+    left = [tmp_path / "c" / "0.1234.partial", tmp_path / ".a.json.1234.part"]
+    young, lock = tmp_path / "c" / "1.1234.partial", tmp_path / ".a.json.lock.part"
+    (tmp_path / "c").mkdir()
+    for path in (*left, young, lock, tmp_path / "c" / "0"):
+        path.write_bytes(b"1")
+        if path != young:
+            os.utime(path, (0, 0))
+    assert files.tree(str(tmp_path)) == ["c/0"]
+    assert files.names(str(tmp_path / "c")) == ["0"]
+    assert files.sweep(str(tmp_path)) == 2
+    assert {path.name for path in tmp_path.rglob("*")} == {"c", "0", young.name, lock.name}
+    assert files.sweep("s3://bucket/a") == 0

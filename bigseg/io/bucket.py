@@ -22,10 +22,9 @@ from zarr.abc.store import (
     SuffixByteRequest,
 )
 from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import FsspecStore, WrapperStore
 
 from bigseg import files
-from bigseg.retries import retried, retried_async
+from bigseg.retries import retried_async
 from bigseg.storage import bucket
 
 T = TypeVar("T")
@@ -186,16 +185,18 @@ class BucketStore(Store):
             if of == key and first <= start and end <= first + len(data):
                 self._windows.move_to_end((of, first))
                 return data[start - first : end - first]
-        last = max(end, min(start + WINDOW, self._sizes.get(key, 0)))
+        of_all = key in self._sizes
+        begin = start // WINDOW * WINDOW if of_all else start
+        last = max(end, min(begin + WINDOW, self._sizes.get(key, 0)))
         data = bytes(
             await self._try(
                 key,
-                lambda store, path: obstore.get_range_async(store, path, start=start, end=last),
+                lambda store, path: obstore.get_range_async(store, path, start=begin, end=last),
             )
         )
-        if self.read_only:
-            self._keep(key, start, data)
-        return data[: end - start]
+        if of_all:
+            self._keep(key, begin, data)
+        return data[start - begin : end - begin]
 
     def _keep(self, key: str, start: int, data: bytes) -> None:
         self._windows[key, start] = data
@@ -205,43 +206,3 @@ class BucketStore(Store):
 
 def _reopened(url: str, read_only: bool) -> BucketStore:
     return BucketStore(url, read_only=read_only)
-
-
-class PatientStore(WrapperStore[FsspecStore]):
-    """A store of zarr's for all other protocols, whose requests are repeated as ours are."""
-
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        store = self._store
-        return await retried_async(self._url(key), lambda: store.get(key, prototype, byte_range))
-
-    async def set(self, key: str, value: Buffer) -> None:
-        store = self._store
-        await retried_async(self._url(key), lambda: store.set(key, value))
-
-    async def exists(self, key: str) -> bool:
-        store = self._store
-        return await retried_async(self._url(key), lambda: store.exists(key))
-
-    def _url(self, key: str) -> str:
-        return f"{self._store.fs.unstrip_protocol(self._store.path)}/{key}"
-
-
-class WholeStore(WrapperStore[Store]):
-    """A store of which only metadata are read: zarr reads a shard before it replaces it whole."""
-
-    async def get(
-        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None
-    ) -> Buffer | None:
-        if key.rpartition("/")[2] not in ("zarr.json", ".zarray", ".zattrs", ".zgroup"):
-            return None
-        return await self._store.get(key, prototype, byte_range)
-
-
-def remote_store(url: str, *, read_only: bool) -> Store:
-    """Zarr store at a URL that is not local."""
-    if bucket(url) is not None:
-        return BucketStore(url, read_only=read_only)
-    files.filesystem(url)  # a missing driver gets a sentence here
-    return PatientStore(retried(url, lambda: FsspecStore.from_url(url, read_only=read_only)))

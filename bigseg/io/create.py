@@ -103,7 +103,9 @@ def _create_array(plan: Image, level: Level, *, plain: bool) -> None:
                 config={"write_empty_chunks": False},
             )
             return
-    there = open_array(url)  # of that task, or of a process that was killed here
+    there = open_array(
+        url, format=plan.zarr_format
+    )  # of that task, or of a process that was killed here
     found = (there.shape, there.chunks, there.shards, there.dtype)
     if found != (level.shape, level.chunks, level.shards, plan.dtype):
         raise OutputExists(f"{url} exists already and differs from what would be written.")

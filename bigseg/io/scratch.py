@@ -34,4 +34,4 @@ def create_scratch(
 
 def scratch(url: str) -> Any:
     """Array at `url`, for reading and writing."""
-    return open_array(url, write=True)
+    return open_array(url, format=3, write=True)

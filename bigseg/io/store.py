@@ -9,11 +9,10 @@ from typing import Any, Literal
 
 import zarr
 from zarr.abc.store import Store
-from zarr.storage import LocalStore
 
 from bigseg import files
 from bigseg.errors import BigsegError, ImageError, NotFound
-from bigseg.io.bucket import WholeStore, remote_store
+from bigseg.io.stores import DiskStore, WholeStore, remote_store
 
 ZarrFormat = Literal[2, 3]
 Array = zarr.Array[Any]
@@ -31,7 +30,7 @@ class Node:
 def open_store(url: str, *, read_only: bool = True) -> Store:
     """Return the zarr store rooted at `url`."""
     if files.is_local(url):
-        return LocalStore(files.local_path(url), read_only=read_only)
+        return DiskStore(files.local_path(url), read_only=read_only)
     return remote_store(url, read_only=read_only)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,11 @@ def _meets(table: pq.ParquetFile, group: int, ids: NDArray[Any]) -> bool:
     return bool(((ids >= known.min) & (ids <= known.max)).any())
 
 
-def _opened(url: str) -> pq.ParquetFile:
+@contextmanager
+def _opened(url: str) -> Iterator[pq.ParquetFile]:
     try:
-        return pq.ParquetFile(files.open_read(url))
+        file = files.open_read(url)
     except FileNotFoundError:
         raise NotFound(f"There is no table at {url}.") from None
+    with file, pq.ParquetFile(file) as table:
+        yield table
