@@ -56,6 +56,9 @@ def block(
         typer.Option(metavar="I", help="A share of the blocks: this one, counted from 1, …"),
     ] = None,
     tasks: Annotated[int | None, typer.Option(metavar="N", help="… of so many shares.")] = None,
+    close: Annotated[
+        bool, typer.Option("--finish", help="Close the step then, as 'bigseg finish' does.")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
     debug: Debug = False,
@@ -68,28 +71,44 @@ def block(
     """
     from bigseg.run import share
     from bigseg.run.folder import open_run
-    from bigseg.run.worker import Outcome, block_number
+    from bigseg.run.worker import Outcome
 
     if sum(option is not None for option in (index, blocks, task)) > 1:
         raise typer.BadParameter("--index, --blocks and --task exclude each other; give one")
     if (task is None) != (tasks is None):
         raise typer.BadParameter("--task and --tasks belong together; give both")
-    step = open_run(run).step(stage)
     if index is not None:
-        numbers = [block_number(step, index)]
-    elif blocks is not None:
+        _one_block(run, stage, index, quiet=quiet, as_json=as_json)
+        if close:
+            share.finish_step(run, stage)
+        return
+    if blocks is not None:
         numbers = share.parse_numbers(blocks)
     else:
-        numbers = list(share.share(len(step.spec.grid), task or 1, tasks or 1))
+        many = len(open_run(run).step(stage).spec.grid)
+        numbers = list(share.share(many, task or 1, tasks or 1))
 
     def tell(outcome: Outcome) -> None:
         if not (quiet or as_json):
             sys.stderr.write(f"{outcome.text()}\n")
 
     counts = share.run_share(run, stage, numbers, tell)
+    if close:
+        share.finish_step(run, stage)
     text = f"{counts['done']} block(s) of step '{stage}' are done"
     text += f", {counts['skipped']} were done already." if counts["skipped"] else "."
     say({"step": stage, "blocks": len(numbers), **counts}, text, quiet=quiet, as_json=as_json)
+
+
+def _one_block(run: str, stage: str, index: str, *, quiet: bool, as_json: bool) -> None:
+    """Compute a block once, as who asks for it wants to see what happens."""
+    from bigseg.errors import BlocksFailed
+    from bigseg.run.worker import run_block
+
+    outcome = run_block(run, stage, index)
+    if outcome.status == "failed":
+        raise BlocksFailed(stage, {outcome.block: outcome.error}, run)
+    say(asdict(outcome), outcome.text(), quiet=quiet, as_json=as_json)
 
 
 def finish(

@@ -10,6 +10,5 @@ set -euo pipefail
 export OMP_NUM_THREADS=2 MKL_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 NUMBA_NUM_THREADS=2 OMP_WAIT_POLICY=passive
 
 for step in normalize; do
-  bigseg block /shared/data/brain.zarr.cells.bigseg --stage "$step"
-  bigseg finish /shared/data/brain.zarr.cells.bigseg --stage "$step"
+  bigseg block /shared/data/brain.zarr.cells.bigseg --stage "$step" --finish
 done

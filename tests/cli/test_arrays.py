@@ -36,8 +36,7 @@ def test_shares_of_a_step_are_computed_and_the_step_closed(
     assert call("block", run, "--stage", "one", "--blocks", "0,3", "--json") == 0
     said = json.loads(capsys.readouterr().out)
     assert said == {"step": "one", "blocks": 2, "done": 1, "skipped": 1}
-    assert call("block", run, "--stage", "one") == 0
-    assert call("finish", run, "--stage", "one") == 0
+    assert call("block", run, "--stage", "one", "--finish") == 0
     assert call("finish", run, "--stage", "one") == 0
     assert capsys.readouterr().out.endswith("Step 'one' was finished already.\n")
     assert set(calls(tmp_path / "one").values()) == {1}

@@ -67,13 +67,14 @@ def queue() -> list[str]:
     return done.stdout.splitlines()
 
 
-def wait_until(happened: Any, seconds: float = 150) -> None:
+def wait_until(happened: Any, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < deadline, f"SLURM's queue is {queue()}"
         time.sleep(0.2)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("slurm")
 def test_a_volume_by_job_arrays_of_which_a_task_is_killed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

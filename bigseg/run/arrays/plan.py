@@ -16,10 +16,11 @@ SECONDS = 600.0
 """How long a task should take: long beside its start, short beside a walltime."""
 SAMPLE = 50
 """Records read to tell how long a block takes."""
-TASKS = 500
-"""Tasks of a step, as long as nobody knows how long a block takes."""
+TASKS, MOST = 500, 1000
+"""Tasks of a step, and most of them, as long as nobody knows how long a block takes: sites limit
+how many jobs a user may submit, and each task counts."""
 FEW, MANY = 4, 64
-"""Least and most blocks of a task, as long as nobody knows how long a block takes."""
+"""Least and most blocks of a task then, unless the tasks became too many."""
 
 
 @dataclass(frozen=True)
@@ -97,4 +98,4 @@ def _usual(ledger: Ledger, left: int) -> int:
     seconds = [record["seconds"] for record in sample(ledger, SAMPLE)]
     if seconds:
         return max(int(SECONDS / max(median(seconds), 1e-3)), 1)
-    return min(max(ceil(left / TASKS), FEW), MANY)
+    return max(min(max(ceil(left / TASKS), FEW), MANY), ceil(left / MOST))

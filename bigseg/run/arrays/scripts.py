@@ -174,8 +174,7 @@ def _lines(job: Job, place: Place, wishes: Wishes) -> list[str]:
     if job.steps:
         lines += [
             f"for step in {' '.join(job.steps)}; do",
-            f'  {bigseg} block {run} --stage "$step"',
-            f'  {bigseg} finish {run} --stage "$step"',
+            f'  {bigseg} block {run} --stage "$step" --finish',
             "done",
         ]
     return lines

@@ -112,8 +112,7 @@ def test_commands_of_jobs(tmp_path: Path) -> None:
     first, _, last = (job_script(place(tmp_path, "slurm"), job, WISHES) for job in JOBS)
     assert first.endswith(
         "for step in normalize; do\n"
-        "  bigseg block 's3://bucket/a run.bigseg' --stage \"$step\"\n"
-        "  bigseg finish 's3://bucket/a run.bigseg' --stage \"$step\"\n"
+        "  bigseg block 's3://bucket/a run.bigseg' --stage \"$step\" --finish\n"
         "done\n"
     )
     assert last.endswith(
