@@ -97,8 +97,9 @@ class Reach:
             worst += max(typical - peak, 0.0)
         move = tuple(s.reach(worst, model.dimensions) for s in model.steps)
         mean, deviation = model.separation
-        middle = model.middle.scale * 5
-        return cls(move, math.exp(mean + 2.5 * deviation) / 2 + middle, neighbours)
+        # Of unequal daughters the smaller goes farther than half of their distance.
+        far = 0.75 * math.exp(mean + 2.5 * deviation) + 3 * model.middle.scale
+        return cls(move, far, neighbours)
 
 
 def leaving(
@@ -127,16 +128,21 @@ def _moves(
     starts = d.starts
     a = slice(starts[frame], starts[frame + 1])
     b = slice(starts[frame + span], starts[frame + span + 1])
-    here = d.position[a] + span * motion.ahead[a] / 2
-    there = d.position[b] - span * motion.behind[b] / 2
+    here = d.position[a] + span * motion.ahead(_rows(a)) / 2
+    there = d.position[b] - span * motion.behind(_rows(b)) / 2
     count = max(reach.neighbours // span, 2)
     i, j = near(here, there, reach.move[span - 1], count, both=True)
-    squared = ((there[j] - here[i]) ** 2).sum(1)
     i, j = i + a.start, j + b.start
+    way, doubt = motion.between(i, j)
+    squared = ((d.position[j] - d.position[i] - span * way) ** 2).sum(1)
     growth = None if n.logs is None else n.logs[j] - n.logs[i]
-    gain = costs.moves(model, squared, span, growth) - n.disappear[i] - n.appear[j]
+    gain = costs.moves(model, squared, span, growth, doubt) - n.disappear[i] - n.appear[j]
     good = gain < 0
     return i[good], j[good], gain[good]
+
+
+def _rows(part: slice) -> Ints:
+    return np.arange(part.start, part.stop)
 
 
 def _births(
@@ -150,7 +156,7 @@ def _births(
     """
     starts = d.starts
     a = slice(starts[frame], starts[frame + 1])
-    here, ahead = d.position[a], motion.ahead[a]
+    here, ahead = d.position[a], motion.ahead(_rows(a))
     found = []
     for span in dict.fromkeys(spans):
         b = slice(starts[frame + span], starts[frame + span + 1])
@@ -160,12 +166,15 @@ def _births(
     i, one, two = _pairs(*found[0]) if len(found) == 1 else _products(*found[0], *found[1])
     mean = sum(spans) / 2
     p, q = d.position[one], d.position[two]
-    middle = (((p + q) / 2 - here[i] - mean * ahead[i]) ** 2).sum(1)
+    logs = None if n.logs is None else (n.logs[one], n.logs[two])
+    balance = model.sizes.balance if model.sizes else 0.0
+    centre = costs.middle(p, q, balance, logs)
+    middle = ((centre - here[i] - mean * ahead[i]) ** 2).sum(1)
     close = middle < (8 * model.middle.scale) ** 2 * mean
     i, one, two, middle = i[close] + a.start, one[close], two[close], middle[close]
     apart = np.sqrt(((p[close] - q[close]) ** 2).sum(1))
-    logs = None if n.logs is None else (n.logs[i], n.logs[one], n.logs[two])
-    cost = costs.divisions(model, middle / mean, apart, logs)
+    all_logs = None if n.logs is None else (n.logs[i], n.logs[one], n.logs[two])
+    cost = costs.divisions(model, middle / mean, apart, all_logs)
     if spans != (1, 1):
         cost = cost - math.log(model.missed)
     gain = cost - n.disappear[i] - n.appear[one] - n.appear[two]

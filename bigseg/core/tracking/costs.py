@@ -14,6 +14,7 @@ opposite sides of where it would have been: their *middle* is displaced like a s
     appear     -log P(appears) - log density - log f(size among all)
     disappear  -log P(disappears)
     false      -log P(false) - log density - log f(size among all) + log-odds of the score
+               + CAUTION
 
 As every object is explained exactly once as a start (moved to, born, appeared or false), densities
 of the same dimension are compared whatever is chosen, so that costs need no weights. All numbers
@@ -24,12 +25,17 @@ links.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.core.tracking.detections import Detections, Floats
+from bigseg.core.tracking.motion import Weights
+
+CAUTION = math.log(10)
+"""What rejecting a detection costs besides: to lose a real one is ten times worse than to keep a
+false one (as in the challenge's TRA)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,8 @@ class Sizes:
     """Where that is centred."""
     share: Spread
     """Of one daughter over the other."""
+    balance: float
+    """Whether the middle of two daughters is that of their sizes (1), or half way (0)."""
     mean: float
     """Of the sizes of all objects, in frame 0."""
     trend: float
@@ -107,6 +115,8 @@ class Model:
     missed: float
     false: float
     sizes: Sizes | None = None
+    motion: Weights = field(default_factory=Weights)
+    """What the next step is predicted from."""
 
     @property
     def gap(self) -> int:
@@ -147,13 +157,15 @@ def nodes(d: Detections, model: Model, frames: tuple[int, int] | None = None) ->
     first, last = frames or (0, d.frames - 1)
     appear[d.frame == first] = anywhere[d.frame == first]
     disappear[d.frame == last] = 0
-    false = anywhere - math.log(model.false)
+    false = anywhere - math.log(model.false) + CAUTION
     if d.score is not None:
         false = false + np.log(d.score / (1 - d.score))
     return Nodes(appear, disappear, false, logs)
 
 
-def moves(model: Model, squared: Floats, frames: int, growth: Floats | None) -> Floats:
+def moves(
+    model: Model, squared: Floats, frames: int, growth: Floats | None, doubt: Floats
+) -> Floats:
     """Cost of going on over `frames` frames.
 
     Parameters
@@ -162,14 +174,17 @@ def moves(model: Model, squared: Floats, frames: int, growth: Floats | None) -> 
         (n,) squared distance from the predicted position.
     growth
         (n,) difference of the logarithms of the sizes, if there are sizes.
+    doubt
+        (n,) how much wider the step is spread, as its prediction is less certain.
     """
     stays = 1 - model.divides - model.disappears
-    cost = model.steps[frames - 1].cost(squared, model.dimensions) - frames * math.log(stays)
+    cost = model.steps[frames - 1].cost(squared / doubt**2, model.dimensions)
+    cost = cost + model.dimensions * np.log(doubt) - frames * math.log(stays)
     if frames > 1:
         cost = cost - (frames - 1) * math.log(model.missed)
     if growth is not None and model.sizes is not None:
         cost = cost + model.sizes.step.cost(growth**2 / frames) + math.log(frames) / 2
-    return cost
+    return np.asarray(cost)
 
 
 def divisions(
@@ -193,6 +208,24 @@ def divisions(
         whole = np.logaddexp(a, b) - mother - model.sizes.growth
         cost = cost + model.sizes.whole.cost(whole**2) + model.sizes.share.cost((a - b) ** 2)
     return cost
+
+
+def middle(p: Floats, q: Floats, balance: float, logs: tuple[Floats, Floats] | None) -> Floats:
+    """Where between two daughters their mother was: half way, or nearer to the larger one.
+
+    Parameters
+    ----------
+    p, q
+        (n, 3) positions.
+    balance
+        See `Sizes`.
+    logs
+        Logarithms of the sizes.
+    """
+    if logs is None:
+        return (p + q) / 2
+    share = balance / (1 + np.exp(logs[1] - logs[0])) + (1 - balance) / 2
+    return share[:, None] * p + (1 - share[:, None]) * q
 
 
 def apart(model: Model, separation: Floats) -> Floats:

@@ -144,6 +144,12 @@ def gather(
     return found
 
 
+def near_border(d: Detections, distance: float, low: Floats, high: Floats) -> Detections:
+    """Mark as touching the border what is within `distance` of the box from `low` to `high`."""
+    close = (d.position < low + distance) | (d.position > high - distance)
+    return replace(d, border=np.asarray((close & d.axes).any(1)))
+
+
 def _sets(conflicts: Ints, place: Ints) -> Ints:
     if len(conflicts) and not (0 <= conflicts[:, 0].min() <= conflicts[:, 0].max() < len(place)):
         raise ImageError(

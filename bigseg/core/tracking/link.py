@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bigseg.core.tracking import blocks, candidates, costs, motion, program, rates
+from bigseg.core.tracking import assign, blocks, candidates, costs, motion, program, rates
 from bigseg.core.tracking.blocks import Core, Links
 from bigseg.core.tracking.candidates import Candidates, Reach
 from bigseg.core.tracking.costs import Model
-from bigseg.core.tracking.detections import Bools, Detections, Ints
+from bigseg.core.tracking.detections import Bools, Detections, Ints, near_border
 from bigseg.core.tracking.motion import Motion
 
 
@@ -39,6 +39,11 @@ class Settings:
     """Farthest a daughter is from her mother; estimated if not given."""
     passes: int = 4
     """How often links and the numbers behind costs are found in turn."""
+    refine: int = 1
+    """How often everything is linked again with the motion that was seen, where that helps."""
+    velocity: float = 0.0
+    """How much of its own last and next step an object may keep, 0 to 1; measured: real cells do
+    not keep it well enough to help, simulated ones do."""
     sample: int = 30_000
     """Detections that those are estimated from."""
     core_frames: int = 10
@@ -93,14 +98,25 @@ def link(d: Detections, settings: Settings | None = None) -> Linked:
         How; the usual ones if not given.
     """
     settings = settings or Settings()
+    d = bordered(d)
     model = learn(d, settings)
-    drift = motion.still(d)
-    found = [link_part(d, core, model, drift, settings) for core in cores(d, settings)]
+    found = [link_part(d, core, model, settings) for core in cores(d, settings)]
     links, dropped = blocks.stitch([p.links for p in found])
     real = np.ones(len(d), np.bool_)
     for part in found:
         real[part.rejected] = False
     return Linked(links, real, model, reach_of(model, settings), tuple(found), dropped)
+
+
+def bordered(d: Detections) -> Detections:
+    """Return detections that know which are at the border: if not told, near that of all of them.
+
+    Objects come and go at the border of the image, so that it has rates of its own.
+    """
+    if d.border is not None or not len(d):
+        return d
+    scale = rates.first(d, 1).steps[0].scale
+    return near_border(d, 3 * scale, d.position.min(0), d.position.max(0))
 
 
 def cores(d: Detections, settings: Settings) -> list[Core]:
@@ -115,10 +131,11 @@ def learn(d: Detections, settings: Settings) -> Model:
         model = replace(model, divides=0.0)
     d = sample(d, settings.sample)
     drift = motion.still(d)
-    for _ in range(settings.passes - 1):
+    for _ in range(settings.passes):
         links, real, _ = solve(d, model, drift, settings, (int(d.frame.min()), d.frames - 1))
+        drift = motion.learn(d, links, settings.velocity)
         model = rates.fit(d, rates.known(links, real), drift, model)
-    return model
+    return replace(model, motion=drift.weights)
 
 
 def sample(d: Detections, most: int) -> Detections:
@@ -135,7 +152,6 @@ def link_part(
     d: Detections,
     core: Core,
     model: Model,
-    drift: Motion,
     settings: Settings,
     ends: tuple[int, int] | None = None,
 ) -> Part:
@@ -148,7 +164,7 @@ def link_part(
         the result are rows of these.
     core
         The part.
-    model, drift, settings
+    model, settings
         As for all parts.
     ends
         First and last frame of the whole series, if `d` is not all of it.
@@ -159,7 +175,7 @@ def link_part(
     if not len(part):
         return Part(blocks.stitch([])[0], rows, 0.0, 0.0, 0)
     ends = ends or (0, d.frames - 1)
-    links, real, chosen = solve(part, model, drift.take(rows), settings, ends)
+    links, real, chosen = refined(part, model, settings, ends)
     own = core.holds(part)
     return Part(
         blocks.owned(links, rows, own), rows[own & ~real], chosen.value, chosen.bound,
@@ -198,8 +214,23 @@ def solve(
     reach = reach_of(model, settings)
     frames = range(int(d.frame[0]), d.frames - 1)
     c = candidates.join([candidates.leaving(d, n, model, reach, drift, t) for t in frames])
-    chosen = program.solve(c, n, d.conflicts, settings.seconds)
+    if settings.mode == "fast":
+        chosen = assign.solve(c, n, d.frame.astype(np.int64), d.conflicts)
+    else:
+        chosen = program.solve(c, n, d.conflicts, settings.seconds)
     return links_of(c, chosen), chosen.real, chosen
+
+
+def refined(
+    d: Detections, model: Model, settings: Settings, ends: tuple[int, int]
+) -> tuple[Links, Bools, program.Chosen]:
+    """Link; see where everything is going; link again, as often as is set."""
+    drift = motion.still(d)
+    if model.motion.useful:
+        for _ in range(settings.refine):
+            links, _, _ = solve(d, model, drift, settings, ends)
+            drift = motion.seen(d, links, model.motion)
+    return solve(d, model, drift, settings, ends)
 
 
 def links_of(c: Candidates, chosen: program.Chosen) -> Links:

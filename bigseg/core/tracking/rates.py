@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from bigseg.core.tracking import costs
 from bigseg.core.tracking.blocks import Links
 from bigseg.core.tracking.costs import Model, Sizes, Spread
 from bigseg.core.tracking.detections import Bools, Detections, Floats, Ints
@@ -24,6 +25,7 @@ BELIEF = 50.0
 """How many observations a first guess of a share counts for."""
 GUESS = {"divides": 0.01, "appears": 0.01, "disappears": 0.01, "missed": 0.01, "false": 0.001}
 TAILS = (1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0)
+_BALANCES = (0.0, 0.5, 1.0)
 FEW = 10
 """Fewer observations than this do not change a spread."""
 
@@ -70,7 +72,7 @@ def first(d: Detections, gap: int) -> Model:
     sizes = None
     if d.size is not None:
         mean, trend, deviation = _trend(np.log(d.size), d.frame)
-        sizes = Sizes(Spread(0.2), Spread(0.3), 0.0, Spread(0.3), mean, trend, deviation)
+        sizes = Sizes(Spread(0.2), Spread(0.3), 0.0, Spread(0.3), 0.5, mean, trend, deviation)
     return Model(
         dimensions=dimensions,
         density=density,
@@ -80,7 +82,11 @@ def first(d: Detections, gap: int) -> Model:
         appears_at_border=2 * GUESS["appears"],
         disappears_at_border=2 * GUESS["disappears"],
         sizes=sizes,
-        **GUESS,
+        divides=GUESS["divides"],
+        appears=GUESS["appears"],
+        disappears=GUESS["disappears"],
+        missed=GUESS["missed"],
+        false=GUESS["false"],
     )
 
 
@@ -173,7 +179,7 @@ def fit(d: Detections, known: Known, motion: Motion, before: Model) -> Model:
         Beliefs, which few observations change little.
     """
     counts = _Counts.of(d, known)
-    steps, middle, separation = _distances(d, known, motion, before)
+    steps, middle, separation, balance = _distances(d, known, motion, before)
     at_border = np.zeros(len(d), np.bool_) if d.border is None else d.border
     rate = counts.share
     inside = ~at_border
@@ -190,7 +196,7 @@ def fit(d: Detections, known: Known, motion: Motion, before: Model) -> Model:
         disappears_at_border=rate(counts.gone, counts.before_last & at_border, "disappears", 2),
         missed=counts.missed(d, known),
         false=rate(~known.real, np.ones(len(d), np.bool_), "false"),
-        sizes=_sizes(d, known, before),
+        sizes=_sizes(d, known, before, balance),
     )
 
 
@@ -227,12 +233,12 @@ class _Counts:
 
 def _distances(
     d: Detections, k: Known, motion: Motion, before: Model
-) -> tuple[tuple[Spread, ...], Spread, tuple[float, float]]:
+) -> tuple[tuple[Spread, ...], Spread, tuple[float, float], float]:
     dims = before.dimensions
     span = d.frame[k.target] - d.frame[k.source]
     step = d.position[k.target] - d.position[k.source]
-    step = step - span[:, None] * (motion.ahead[k.source] + motion.behind[k.target]) / 2
-    squared = (step**2).sum(1)
+    way, doubt = motion.between(k.source, k.target)
+    squared = ((step - span[:, None] * way) ** 2).sum(1) / doubt**2
     least = before.steps[0].scale * 1e-2
     steps = [spread(squared[span == 1], dims, before.steps[0], least)]
     for frames in range(2, before.gap + 1):
@@ -240,11 +246,23 @@ def _distances(
         steps.append(spread(squared[span == frames], dims, usual, least))
     one, two = d.position[k.daughters[:, 0]], d.position[k.daughters[:, 1]]
     span = (d.frame[k.daughters].mean(1) - d.frame[k.mother])[:, None]
-    centre = d.position[k.mother] + span * motion.ahead[k.mother]
-    middle = ((((one + two) / 2 - centre) ** 2).sum(1)) / span[:, 0]
+    centre = d.position[k.mother] + span * motion.ahead(k.mother)
+    balances = _BALANCES if d.size is not None else (0.0,)
+    rests = {b: _off(d, k, b, centre) / span[:, 0] for b in balances}
+    balance = min(rests, key=lambda b: float(np.log(np.maximum(rests[b], 1e-12)).sum()))
+    middle = rests[balance]
     usual = Spread(steps[0].scale * 1.5, steps[0].tail)
     apart = np.log(np.maximum(np.sqrt(((one - two) ** 2).sum(1)), 1e-12))
-    return tuple(steps), spread(middle, dims, usual, least), _normal(apart, before.separation)
+    found = spread(middle, dims, usual, least), _normal(apart, before.separation), balance
+    return tuple(steps), *found
+
+
+def _off(d: Detections, k: Known, balance: float, centre: Floats) -> Floats:
+    """Squared distance of the middle of daughters from where it is expected."""
+    one, two = k.daughters.T
+    logs = None if d.size is None else (np.log(d.size[one]), np.log(d.size[two]))
+    between = costs.middle(d.position[one], d.position[two], balance, logs)
+    return np.asarray(((between - centre) ** 2).sum(1))
 
 
 def _normal(x: Floats, before: tuple[float, float]) -> tuple[float, float]:
@@ -256,7 +274,7 @@ def _normal(x: Floats, before: tuple[float, float]) -> tuple[float, float]:
     return mean, max(math.sqrt(variance), 0.05)
 
 
-def _sizes(d: Detections, k: Known, before: Model) -> Sizes | None:
+def _sizes(d: Detections, k: Known, before: Model, balance: float) -> Sizes | None:
     if d.size is None or before.sizes is None:
         return None
     was, logs = before.sizes, np.log(d.size)
@@ -271,6 +289,7 @@ def _sizes(d: Detections, k: Known, before: Model) -> Sizes | None:
         whole=spread((whole - growth) ** 2, 1, was.whole, 0.01),
         growth=growth,
         share=spread((a - b) ** 2, 1, was.share, 0.01),
+        balance=balance if len(whole) >= FEW else was.balance,
         mean=was.mean,
         trend=was.trend,
         deviation=was.deviation,
