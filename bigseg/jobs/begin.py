@@ -12,7 +12,14 @@ from pydantic import BaseModel
 from bigseg import files
 from bigseg.errors import OutputExists, SpecError
 from bigseg.events import Event, Listener
-from bigseg.jobs.claim import Claim, Way, check_run_folder, check_still_free, is_finished
+from bigseg.jobs.claim import (
+    Claim,
+    Way,
+    check_run_folder,
+    check_still_free,
+    is_finished,
+    kept_steps,
+)
 from bigseg.plans.steps import Step
 from bigseg.run.cluster import open_cluster, workers_here
 from bigseg.run.execute import run_steps
@@ -138,8 +145,9 @@ def claim_result(
     *,
     overwrite: bool,
     is_kind: Callable[[Run], bool],
+    keeps: bool = False,
 ) -> Claim:
-    """Decide how a run begins that keeps nothing of a former one; nothing is written.
+    """Decide how a run begins; nothing is written.
 
     Parameters
     ----------
@@ -151,6 +159,8 @@ def claim_result(
         Replace what a former run has made.
     is_kind
         Whether a run is of the same kind.
+    keeps
+        Whether steps of a former run serve again, as far as settings have not changed them.
 
     Raises
     ------
@@ -173,6 +183,8 @@ def claim_result(
             raise OutputExists(
                 f"{run.url} {what}; choose another output, or replace it with --overwrite."
             )
+        if way is Way.ANEW and keeps and not same and kept_steps(former, run):
+            way = Way.REUSE
     if way is not Way.CONTINUE:
         made = former is not None and _made(former, target)
         if files.names(target) and not made:
@@ -236,6 +248,8 @@ def carry_out(
         raise Interrupted(f"Interrupted. {remedy}") from None
     if not keep_scratch:
         files.remove(files.join(run.url, "scratch"))
+    for url in (run.url, claimed.target):
+        files.sweep(url)
     return round(time.monotonic() - started, 2)
 
 

@@ -20,11 +20,21 @@ from bigseg.run.folder import Run, is_run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import free_disk
 from bigseg.specs.segment import SegmentSpec
-from bigseg.stages import graph, label, predict
+from bigseg.stages import graph, label, lineages, predict
 
 COMPRESSED = 0.5
 """Share of the raw size that scratch is reckoned to take on disk."""
-PARTS = ("ledger", "scratch", "graph", "slices", "tables", "report", "run.json")
+PARTS = (
+    "ledger",
+    "scratch",
+    "graph",
+    "slices",
+    "detections",
+    "tracking",
+    "tables",
+    "report",
+    "run.json",
+)
 """What a run folder holds. Records go first: without them nothing that is left is believed."""
 
 
@@ -244,9 +254,8 @@ def _discard(target: str) -> None:
 
 
 def _forget(former: Run, run: Run) -> None:
-    """Drop what the new settings change; predictions that still serve stay."""
-    steps = {step.name: step for step in run.steps}
-    kept = {step.name for step in former.steps if step == steps.get(step.name)}
+    """Drop what the new settings change; predictions and detections that still serve stay."""
+    kept = kept_steps(former, run)
     for name in files.names(files.join(run.url, "ledger")):
         if name not in kept:
             files.remove(files.join(run.url, "ledger", name))
@@ -254,14 +263,30 @@ def _forget(former: Run, run: Run) -> None:
     if "predict" not in kept:
         files.remove(files.join(run.url, "scratch"))
     # Solutions stay: they are named by what they solve.
-    for step, names in graph.MADE_BY.items():
-        if step not in kept:
-            for name in names:
-                files.remove(files.join(run.url, "graph", name))
+    for folder, made_by in (("graph", graph.MADE_BY), ("tracking", lineages.MADE_BY)):
+        for step, names in made_by.items():
+            if step not in kept:
+                for name in names:
+                    files.remove(files.join(run.url, folder, name))
     if "volumes" not in kept:  # as it is where nothing is made of slices
         files.remove(files.join(run.url, "slices"))
-    if "objects" not in kept:
+    if "objects" not in kept and "lineages" not in kept:
         files.remove(files.join(run.url, "tables"))
+
+
+def kept_steps(former: Run, run: Run) -> set[str]:
+    """Steps of a former run that serve again: the same ones, before the result is written.
+
+    The result itself is removed, so whatever writes it is done again.
+    """
+    steps = {step.name: step for step in former.steps}
+    kept = set()
+    for step in run.steps:
+        if step.name == "write":
+            break
+        if steps.get(step.name) == step:
+            kept.add(step.name)
+    return kept
 
 
 def has_predictions(run: Run) -> bool:

@@ -152,7 +152,9 @@ def _claimed(spec: TrackSpec, run: str | None, overwrite: bool) -> Claim:
     """Plan a run and decide how it begins; nothing is written."""
     spec, url = _absolute(spec, run)
     made = plan_run(url, spec, plan_track(spec, url))
-    return claim_result(made, spec.target, [spec.labels], overwrite=overwrite, is_kind=is_tracking)
+    return claim_result(
+        made, spec.target, [spec.labels], overwrite=overwrite, is_kind=is_tracking, keeps=True
+    )
 
 
 def _absolute(spec: TrackSpec, run: str | None) -> tuple[TrackSpec, str]:

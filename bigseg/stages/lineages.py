@@ -22,6 +22,13 @@ from bigseg.types import Facts, StageSpec
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
+MADE_BY = {
+    "learn": ("model.json", "cores.json"),
+    "link": ("links", "rejected"),
+    "lineages": ("ids", "gaps", "total.parquet"),
+    "write": ("drawn.parquet",),
+}
+"""What steps write into `RUN/tracking/`, besides solutions."""
 BOX = ("z0", "y0", "x0", "z1", "y1", "x1")
 KEPT = ("voxels", "intensity", "touches_border", *BOX)
 """Columns of detections that their final table has, too."""

@@ -364,3 +364,12 @@ def test_who_plans_and_watches_a_run_does_not_load_pytorch() -> None:
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout == "False\n"
+
+
+def test_a_result_that_is_replaced_is_written_again_whatever_changed(image: str) -> None:
+    """Settings that matter to no step before the report still remove the former labels."""
+    first, _ = segment(image, keep_scratch=True)
+    before = Volume.open(first.labels).read(BOX)
+    second, events = segment(image, keep_scratch=False, overwrite=True)
+    assert "predict" in [e.step for e in events if isinstance(e, StageEnded) and e.skipped]
+    np.testing.assert_array_equal(before, Volume.open(second.labels).read(BOX))

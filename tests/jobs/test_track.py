@@ -8,6 +8,7 @@ import tifffile
 
 import bigseg
 from bigseg.errors import OutputExists
+from bigseg.events import StageEnded
 from bigseg.io.convert import convert
 from bigseg.io.ctc import open_ctc
 from bigseg.io.geff import read_geff
@@ -189,3 +190,34 @@ def test_nothing_at_all(tmp_path):
 def test_the_output_must_not_lie_in_the_labels(folder):
     with pytest.raises(OutputExists, match="must not lie in each other"):
         bigseg.track(folder, f"{folder}/out.zarr", cluster="serial")
+
+
+def test_other_settings_measure_nothing_again(folder, tracked, tmp_path):
+    out = str(tmp_path / "i.zarr")
+    bigseg.track(folder, out, cluster="serial")
+    done = []
+    result = bigseg.track(
+        folder,
+        out,
+        cluster="serial",
+        min_length=4,
+        overwrite=True,
+        listener=lambda event: done.append(event),
+    )
+    skipped = [e.step for e in done if isinstance(e, StageEnded) and e.skipped]
+    assert skipped == ["detect", "detections", "learn", "link"]
+    np.testing.assert_array_equal(ids(result.labels), ids(tracked.labels))
+
+
+def test_short_tracks_without_relatives_are_dropped(tmp_path):
+    labels = np.zeros((5, 60, 60), np.uint8)
+    for t in range(5):
+        draw(labels[t], 1, 15, 15 + t)
+    draw(labels[2], 2, 45, 45)
+    (tmp_path / "a").mkdir()
+    for t in range(5):
+        tifffile.imwrite(tmp_path / "a" / f"{t}.tif", labels[t])
+    out = str(tmp_path / "b.zarr")
+    result = bigseg.track(str(tmp_path / "a"), out, cluster="serial", min_length=2)
+    assert result.tracks == 1
+    np.testing.assert_array_equal(ids(result.labels), labels == 1)
