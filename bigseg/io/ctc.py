@@ -71,7 +71,7 @@ def open_ctc(url: str) -> Folder:
     Parameters
     ----------
     url : str
-        A result (`01_RES`), a truth (`01_GT`), or the folder `TRA` of a truth.
+        A result (`01_RES`), a truth (`01_GT`), its folder `TRA`, or the text file in any.
 
     Raises
     ------
@@ -106,6 +106,8 @@ def open_ctc(url: str) -> Folder:
 def _text(url: str) -> tuple[str, str] | None:
     """Folder and name of the text file."""
     url = url.rstrip("/")
+    if url.rpartition("/")[2] in TEXTS:
+        url = url.rpartition("/")[0] or "."
     if url.endswith((".zarr", ".parquet", ".csv", ".tif", ".geff")):
         return None
     for folder in (url, files.join(url, "TRA")):

@@ -195,6 +195,11 @@ def _beside(labels: str) -> str | None:
 
 
 def _read_lines(url: str) -> Rows:
+    if not (url.lower().endswith(".txt") or is_table(url)):
+        raise SpecError(
+            f"{url} is no table of tracks: that is CSV or Parquet with the columns track, begin, "
+            "end and parent, or a text file of a CTC folder."
+        )
     return read_rows(url) if url.lower().endswith(".txt") else read_lines(url)
 
 
@@ -207,7 +212,11 @@ def _evaluate_points(ours: Points, theirs: Points, distance: float | None) -> Tr
     true, result = (of_lineages(side.lineages()) for side in (theirs, ours))
     pairs = match_points(theirs.frame, theirs.position, ours.frame, ours.position, distance)
     scores = track_scores(true, result, pairing(len(theirs.frame), len(ours.frame), pairs))
-    return TrackEvaluation(scores, ours.name, theirs.name)
+    notes: tuple[str, ...] = ()
+    last = int(ours.frame.max(initial=-1)), int(theirs.frame.max(initial=-1))
+    if last[0] != last[1]:
+        notes = (f"The last points are of frame {last[0]}, in the truth of frame {last[1]}.",)
+    return TrackEvaluation(scores, ours.name, theirs.name, notes)
 
 
 def _evaluate_masks(ours: Masks, theirs: Masks, threads: int) -> TrackEvaluation:

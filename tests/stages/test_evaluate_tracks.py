@@ -131,6 +131,29 @@ def test_points_come_as_geff_or_tables(tmp_path: Path) -> None:
     assert found[0].tracks == (len(result.found), len(true.found))
 
 
+def test_outlines_of_a_volume_may_be_of_one_plane(tmp_path: Path) -> None:
+    labels = np.zeros((2, 3, 6, 6), np.uint16)
+    labels[:, :, 1:5, 1:5] = 1
+    rows = np.array([[1, 0, 1, 0]])
+    tra, seg = tmp_path / "01_GT" / "TRA", tmp_path / "01_GT" / "SEG"
+    for t in range(2):
+        write_mask(str(tra), t, labels[t], rows, 2, prefix="man_track")
+    write_rows(str(tra), rows, "man_track.txt")
+    ours = labels.copy()
+    ours[0, 1, 1] = 0  # 12 of 16 voxels of the plane are left
+    write_result(str(tmp_path / "01_RES"), ours, rows, 2)
+    seg.mkdir()
+    tifffile.imwrite(seg / "man_seg_000_001.tif", labels[0, 1])
+    result, truth = str(tmp_path / "01_RES"), str(tmp_path / "01_GT")
+    assert evaluate_tracks(result, truth).scores.seg == 12 / 16
+    tifffile.imwrite(seg / "man_seg001.tif", labels[1], photometric="minisblack")
+    assert evaluate_tracks(result, truth).scores.seg == pytest.approx((12 / 16 + 1) / 2)
+    assert evaluate_tracks(result, f"{tra}/man_track.txt").scores.operations.tra == 1
+    tifffile.imwrite(seg / "man_seg_001_002.tif", labels[0, 1, 1:])
+    with pytest.raises(BigsegError, match=r"man_seg_001_002.tif has the shape \(5, 6\), but the"):
+        evaluate_tracks(result, truth)
+
+
 def changed(folder: Path, what: str) -> tuple[str, str]:
     result, truth = folders(folder)
     path = Path(result)
@@ -178,6 +201,21 @@ def test_points_need_a_distance_and_masks_none(tmp_path: Path) -> None:
         evaluate_tracks(points, points)
     with pytest.raises(BigsegError, match="masks are matched by their overlap: leave it"):
         evaluate_tracks(truth, truth, distance=3)
+
+
+def test_points_that_end_elsewhere_are_told(tmp_path: Path) -> None:
+    for name, last in (("a", 1), ("b", 2)):
+        rows = "".join(f"{t + 1},{t},1,1,{t}\n" for t in range(last + 1))
+        (tmp_path / f"{name}.csv").write_text(f"id,t,y,x,parent\n{rows}")
+    found = evaluate_tracks(str(tmp_path / "a.csv"), str(tmp_path / "b.csv"), distance=1)
+    assert found.notes == ("The last points are of frame 1, in the truth of frame 2.",)
+    assert found.scores.links.recall == 0.5
+
+
+def test_lines_are_tables(tmp_path: Path) -> None:
+    url = ngff(tmp_path, 1)
+    with pytest.raises(BigsegError, match=r"lines.tif is no table of tracks: that is CSV or"):
+        evaluate_tracks(url, url, lines=str(tmp_path / "lines.tif"))
 
 
 def test_a_table_of_other_labels_is_refused(tmp_path: Path) -> None:
