@@ -357,7 +357,7 @@ def _outlined(ours: Series, file: Outlines) -> tuple[float, int]:
     labels = _labels(ours, box)
     if true.size != labels.size or true.shape[-2:] != labels.shape[-2:]:
         raise ImageError(
-            f"{file.path} has the shape {true.shape}, but the result has {labels.shape} there."
+            f"{file.path} has the shape {true.shape[-3:]}, but the result has {labels.shape} there."
         )
     found = match_masks(*contingency(labels, true.reshape(labels.shape)))
     return float(found.iou.sum()), len(found.true)

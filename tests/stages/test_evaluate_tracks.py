@@ -150,7 +150,7 @@ def test_outlines_of_a_volume_may_be_of_one_plane(tmp_path: Path) -> None:
     assert evaluate_tracks(result, truth).scores.seg == pytest.approx((12 / 16 + 1) / 2)
     assert evaluate_tracks(result, f"{tra}/man_track.txt").scores.operations.tra == 1
     tifffile.imwrite(seg / "man_seg_001_002.tif", labels[0, 1, 1:])
-    with pytest.raises(BigsegError, match=r"man_seg_001_002.tif has the shape \(5, 6\), but the"):
+    with pytest.raises(BigsegError, match=r"man_seg_001_002.tif has the shape \(1, 5, 6\), but"):
         evaluate_tracks(result, truth)
 
 
