@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bigseg.core.layout import Layout
 from bigseg.core.overlap import contingency
 
 Array = NDArray[Any]
@@ -46,6 +47,56 @@ def cut(
     for seed, low in enumerate(corners(truth.shape, tile, overlap)):
         part = truth[tuple(slice(a, a + n) for a, n in zip(low, tile, strict=True))]
         found[low] = own_ids(part, seed, largest, dtype)
+    return found
+
+
+def displaced(
+    truth: Array, tile: Sequence[int], overlap: int, seed: int = 0, most: int = 1
+) -> dict[tuple[int, ...], Array]:
+    """Tiles of a world, each moved as a whole by up to `most` voxels along each axis."""
+    rng = np.random.default_rng([seed, most])
+    found = {}
+    for number, low in enumerate(corners(truth.shape, tile, overlap)):
+        steps = rng.integers(-most, most + 1, truth.ndim)
+        places = [
+            np.clip(np.arange(a, min(a + n, length)) + step, 0, length - 1)
+            for a, n, length, step in zip(low, tile, truth.shape, steps, strict=True)
+        ]
+        found[low] = own_ids(truth[np.ix_(*places)], number)
+    return found
+
+
+def best_possible(truth: Array, tiles: dict[tuple[int, ...], Array], owner: Array) -> Array:
+    """What a merge without a mistake would write: each voxel's tile gives it its true object.
+
+    `owner` is the number of the tile that each voxel is taken from; an object of a tile is the one
+    of the truth that it has most of.
+    """
+    found = np.zeros(truth.shape, truth.dtype)
+    for number, (low, tile) in enumerate(tiles.items()):
+        place = tuple(slice(a, a + n) for a, n in zip(low, tile.shape, strict=True))
+        ids, local = np.unique(tile, return_inverse=True)
+        local = local.reshape(tile.shape)
+        pairs, counts = contingency(local.astype(np.uint32) + 1, truth[place])
+        real = (pairs != 0).all(axis=1)
+        order = np.argsort(counts[real], kind="stable")
+        names = np.zeros(len(ids) + 1, truth.dtype)
+        names[pairs[real][order, 0]] = pairs[real][order, 1]
+        names[1 + np.flatnonzero(ids == 0)] = 0
+        np.copyto(found[place], names[local + 1], where=owner[place] == number)
+    return found
+
+
+def owners(shape: Sequence[int], tiles: dict[tuple[int, ...], Array]) -> Array:
+    """Number of the tile that each voxel is taken from: the one in which it lies deepest."""
+    flat = 4 - len(shape)
+    low = np.array([(0,) * flat + at for at in tiles])
+    high = np.array([(1,) * flat + tuple(np.add(at, t.shape)) for at, t in tiles.items()])
+    layout = Layout(low, high)
+    found = np.zeros(shape, np.int64)
+    for number, (at, tile) in enumerate(tiles.items()):
+        place = tuple(slice(a, a + n) for a, n in zip(at, tile.shape, strict=True))
+        found[place][layout.owned(number).reshape(tile.shape)] = number
     return found
 
 

@@ -46,7 +46,7 @@ class EmSpec(BaseModel):
     The default was best on FIB-SEM with boundaries of a ridge filter (`benchmarks/em.py`)."""
     block: tuple[Annotated[int, Field(ge=16)], ...] | None = None
     """Voxels of a block, z,y,x or y,x; None: by the shape of the image."""
-    halo: Annotated[int, Field(ge=8)] = 48
+    halo: Annotated[int, Field(ge=8)] = 64
     """Voxels (along x) that a block sees of its neighbours."""
     min_size: Annotated[int, Field(ge=0)] = 0
     """Smaller objects are dropped, voxels."""
@@ -66,9 +66,9 @@ class EmSpec(BaseModel):
     def reach(self) -> float:
         """Depth beyond which all is equally deep, voxels along x.
 
-        A third of the halo, so that a seed and what it floods near a face are within the halo.
+        A quarter of the halo, so that a seed and what it floods near a face are within the halo.
         """
-        return self.halo / 3
+        return self.halo / 4
 
     @property
     def target(self) -> str:

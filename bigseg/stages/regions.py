@@ -7,6 +7,7 @@ and its sums are those of the whole image. See `core.regions`; what the edges me
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ from bigseg.stages.graph import nodes_url, write_edges, write_offsets
 from bigseg.stages.opinions import read_opinion
 from bigseg.stages.supervoxels import read_maps
 from bigseg.types import Facts, StageSpec
+
+_IN_COMMON = 0.6
+"""Share of the contact of two pieces at a face from which they are one, if it cut them."""
 
 
 class Spec(StageSpec):
@@ -124,7 +128,10 @@ def _store(spec: Spec, block: Block, data: Surroundings) -> Facts:
         rows = part == number
         counted = {name: column[rows] for name, column in columns.items()}
         edges = {"u": pairs[rows, 0].astype(np.int64), "v": v[rows], **counted}
-        found.append((other, _with_same(edges, _parts(spec.grid, data, number))))
+        same = np.concatenate(
+            [_parts(spec.grid, data, number), _going_on(spec, data, number, edges)]
+        )
+        found.append((other, _with_same(edges, same)))
     count = write_edges(spec.pieces.run, block.id, data.numbers[0], found)
     return {"edges": count, "objects": len(data.seeds[0])}
 
@@ -158,6 +165,44 @@ def _parts(grid: Grid, data: Surroundings, number: int) -> NDArray[np.int64]:
             held = np.isin(data.seeds[0][pairs[:, 0] - 1], data.seeds[between])
             pairs = pairs[~held]
     return pairs
+
+
+def _going_on(spec: Spec, data: Surroundings, number: int, edges: Columns) -> NDArray[np.int64]:
+    """Local ids (n, 2) of pieces of a block and a later one that are one, whatever their seeds.
+
+    A flood may come from farther than a block sees, through something long. The block then has it
+    begin where its own sight ends, and the neighbour knows better, or no better. Such pieces are
+    the same that both have most of their contact at the face in common.
+    """
+    none = np.zeros((0, 2), np.int64)
+    blocks = [spec.grid[data.numbers[n]] for n in (0, number)]
+    if number == 0 or (spec.pieces.slices and blocks[0].index[1] != blocks[1].index[1]):
+        return none
+    u, v, contact = (edges[name] for name in ("u", "v", "contact"))
+    sides = [data.seeds[n] for n in (0, number)]
+    doubtful = [
+        doubtful_seeds(spec.pieces, b, seeds) for b, seeds in zip(blocks, sides, strict=True)
+    ]
+    total = [np.bincount(ids, contact)[ids] if len(ids) else contact for ids in (u, v)]
+    met = contact > _IN_COMMON * np.maximum(*total)
+    met &= doubtful[0][u - 1] | doubtful[1][v - 1]
+    return np.stack([u[met], v[met]], axis=1)
+
+
+def doubtful_seeds(
+    pieces: supervoxels.Spec, block: Block, seeds: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Which seeds lie where a block sees too little around them to be sure of them."""
+    sight = pieces.reach + 3 * pieces.sigma
+    at = np.stack(np.unravel_index(np.maximum(seeds, 0), pieces.shape[1:]))
+    doubtful = np.zeros(len(seeds), bool)
+    for axis, (place, length) in enumerate(zip(at, pieces.spacing, strict=True), 1):
+        if pieces.slices and axis == 1:
+            continue
+        side, far = block.read[axis], math.ceil(sight / length) + 2
+        doubtful |= (place < side.start + far) & (side.start > 0)
+        doubtful |= (place >= side.stop - far) & (side.stop < pieces.shape[axis])
+    return doubtful & (seeds >= 0)
 
 
 def _with_same(edges: Columns, same: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

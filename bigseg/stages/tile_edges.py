@@ -70,7 +70,8 @@ def read(spec: Spec, block: Block) -> list[Meeting]:
     """Labels of a tile and of later ones where they meet."""
     number = spec.grid.number(block.index)
     layout = tiles.placed(spec.tiles).layout
-    ours, found = layout.box(number), []
+    ours = layout.box(number)
+    found: list[Meeting] = []
     for other in map(int, layout.meeting(ours, reach=1)):
         if other <= number:
             continue

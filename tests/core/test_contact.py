@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from bigseg.core.contact import contact_edges, continued
+from bigseg.core.contact import contact_edges, continued, displacement
 from bigseg.core.evidence import edge_costs, similarity
+from tests.tiled import voronoi
 from tests.worlds import ball
 
 
@@ -44,3 +45,32 @@ def test_the_halves_of_a_ball_are_alike_and_those_of_two_are_not() -> None:
 def test_empty_faces_have_no_edges() -> None:
     none = np.zeros((4, 4), np.uint32)
     assert len(contact_edges(np.stack([none, none]), none[None])) == 0
+
+
+def cells(seed: int = 0) -> np.ndarray:
+    return voronoi((12, 40, 60), 40, seed=seed)
+
+
+@pytest.mark.parametrize("by", [(0, 0), (1, 0), (-2, 1), (0, 2)])
+def test_the_side_to_which_sections_are_displaced_is_found(by: tuple[int, int]) -> None:
+    truth = cells()
+    there = np.roll(truth, [-n for n in by], (1, 2))
+    assert displacement(truth[4:8], there[4:8]) == by
+
+
+def test_short_faces_and_strangers_are_not_displaced() -> None:
+    truth = cells()
+    assert displacement(truth[4:6, :15, :15], truth[4:6, 1:16, 1:16]) == (0, 0)
+    none = np.zeros_like(truth[:2])
+    assert displacement(truth[:2], none) == displacement(none, none) == (0, 0)
+
+
+@pytest.mark.parametrize("shared", [0, 1, 3])
+def test_sections_that_both_know_are_matched(shared: int) -> None:
+    truth = cells(1)
+    first, second = truth[: 5 + shared], truth[5:][::-1]
+    edges = contact_edges(first[-2 - shared :], second[-2 - shared :], shared)
+    joined = edge_costs(edges) > 0
+    assert (edges.u == edges.v)[joined].mean() > 0.85
+    shown = np.intersect1d(first[-1], second[-1])
+    assert np.isin(shown, edges.u[joined & (edges.u == edges.v)]).mean() > 0.85

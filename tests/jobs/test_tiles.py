@@ -18,7 +18,18 @@ from bigseg.jobs import tiles as merging
 from bigseg.run.folder import open_run
 from bigseg.run.worker import run_block
 from bigseg.stages import tiles as tiles_stage
-from tests.tiled import cut, errors, own_ids, rods, save, voronoi
+from tests.shapes import lattice
+from tests.tiled import (
+    best_possible,
+    cut,
+    displaced,
+    errors,
+    own_ids,
+    owners,
+    rods,
+    save,
+    voronoi,
+)
 from tests.worlds import agreement, balls, make_image, read_labels, same_partition
 
 
@@ -77,6 +88,45 @@ def test_tiles_that_err_by_a_voxel_still_merge(tmp_path: Path, overlap: int) -> 
         moved[y, x] = own_ids(part, number)
     found = merged(tmp_path, save(tmp_path / "tiles", moved))
     assert agreement(found.reshape(truth.shape), truth, 0.5) >= 0.99
+
+
+@pytest.mark.parametrize("overlap", [2, 8])
+@pytest.mark.parametrize("gap", [0.0, 2.0])
+def test_tiles_that_err_by_a_voxel_merge_as_well_as_can_be(
+    tmp_path: Path, overlap: int, gap: float
+) -> None:
+    truth = voronoi((160, 160), 50, gap, seed=2)
+    tiles = displaced(truth, (80, 80), overlap)
+    found = merged(tmp_path, save(tmp_path / "tiles", tiles)).reshape(truth.shape)
+    best = best_possible(truth, tiles, owners(truth.shape, tiles))
+    assert agreement(best, truth, 0.5) >= 0.95
+    assert agreement(found, truth, 0.5) == agreement(best, truth, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overlap", [2, 4, 8, 16])
+@pytest.mark.parametrize("radius", [11.0, 16.0])
+@pytest.mark.parametrize("shape", [(1, 480, 480), (96, 96, 96)])
+def test_tiles_of_the_published_worlds_that_err_by_a_voxel(
+    tmp_path: Path, shape: tuple[int, ...], radius: float, overlap: int
+) -> None:
+    truth = np.squeeze(lattice(shape, 24, radius))
+    tile = (128, 128) if truth.ndim == 2 else (40, 40, 40)
+    path = save(tmp_path / "tiles", displaced(truth, tile, overlap))
+    assert agreement(merged(tmp_path, path).reshape(truth.shape), truth, 0.5) >= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overlap", [4, 8])
+@pytest.mark.parametrize("gap", [0.0, 2.0])
+def test_solid_tiles_that_err_by_a_voxel_merge_as_well_as_can_be(
+    tmp_path: Path, overlap: int, gap: float
+) -> None:
+    truth = voronoi((64, 80, 96), 60, gap, seed=1)
+    tiles = displaced(truth, (32, 40, 48), overlap)
+    found = merged(tmp_path, save(tmp_path / "tiles", tiles)).reshape(truth.shape)
+    best = best_possible(truth, tiles, owners(truth.shape, tiles))
+    assert agreement(found, truth, 0.5) >= agreement(best, truth, 0.5) - 0.02
 
 
 def test_few_touching_cells_are_wrong_where_tiles_only_abut(tmp_path: Path) -> None:

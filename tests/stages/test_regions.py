@@ -191,6 +191,48 @@ def test_parts_of_a_piece_around_a_corner_make_a_chain(tmp_path: Path) -> None:
     assert chain == [[1], [2], [3], [4], [5], [6], [7], []]
 
 
+@pytest.mark.parametrize(
+    ("there", "one"),
+    [(24, False), (33, True)],
+    ids=["a seed that is sure", "a seed where sight ends"],
+)
+def test_what_floods_from_farther_than_a_block_sees_is_one(
+    tmp_path: Path, there: int, one: bool
+) -> None:
+    labels = np.full((4, 4, 64), 5)
+    labels[:, :, 16:] = there
+    labels[:, :2, 40:] = 60
+    spec = pieces_spec(str(tmp_path), np.zeros((1, 4, 4, 64), np.uint8), (4, 4, 16))
+    store(spec, labels)
+    run_regions(spec)
+    table = read_table(edges_url(spec.run, "0-0-0-0"))
+    assert table["same"].tolist() == [one]
+    assert table["contact"].tolist() == [16]
+
+
+def test_half_of_a_contact_does_not_make_pieces_one(tmp_path: Path) -> None:
+    labels = np.full((4, 4, 32), 5)
+    labels[:, :2, 16:], labels[:, 2:, 16:] = 30, 31
+    spec = pieces_spec(str(tmp_path), np.zeros((1, 4, 4, 32), np.uint8), (4, 4, 16))
+    spec = spec.model_copy(update={"reach": 20.0})
+    store(spec, labels)
+    run_regions(spec)
+    assert not read_table(edges_url(spec.run, "0-0-0-0"))["same"].any()
+
+
+def test_seeds_are_sure_where_a_block_sees_all_that_makes_them(tmp_path: Path) -> None:
+    spec = pieces_spec(str(tmp_path), np.zeros((1, 4, 4, 64), np.uint8), (4, 4, 16))
+    middle = spec.grid[1]
+    assert (middle.read[3].start, middle.read[3].stop) == (8, 40)
+    seeds = np.array([-1, 8, 20, 21, 26, 27, 39])
+    assert regions.doubtful_seeds(spec, middle, seeds).tolist() == [
+        False,
+        *[True] * 2,
+        *[False] * 2,
+        *[True] * 2,
+    ]
+
+
 def test_an_empty_image_has_no_edges(tmp_path: Path) -> None:
     spec = pieces_spec(str(tmp_path), np.zeros((1, 4, 4, 4), np.uint8), (2, 4, 4))
     store(spec, np.zeros((4, 4, 4), int))
