@@ -38,7 +38,7 @@ def new_bucket() -> Iterator[Callable[[str], str]]:
 
 @pytest.fixture(scope="session")
 def slurm_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The one SLURM of all tests, real and on this machine: the environment in which `sbatch` and the others find it."""
+    """The one SLURM of all tests, a real one: the environment in which its commands find it."""
     if reason := missing():
         pytest.skip(reason)
     with slurm(tmp_path_factory.mktemp("slurm")) as environment:

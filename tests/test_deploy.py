@@ -85,6 +85,7 @@ def test_the_cluster_of_the_driver_can_be_read(tmp_path: Path) -> None:
     assert isinstance(spec.gpu_workers, Kubernetes)
 
 
+MAIN = "from bigseg.cli import main; main()"
 KUBECTL = """\
 #!{python}
 # Does what Kubernetes would do with an Indexed Job: runs its container's command for each index.
@@ -103,7 +104,8 @@ elif "--for=condition=Failed" in sys.argv:
 """
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_run_is_done_by_indexed_jobs(tmp_path: Path) -> None:
     """With a `kubectl` that runs here what pods would run."""
     import numpy as np
@@ -118,7 +120,7 @@ def test_a_run_is_done_by_indexed_jobs(tmp_path: Path) -> None:
     bin_.mkdir()
     scripts = {
         "kubectl": KUBECTL.format(python=sys.executable),
-        "bigseg": f'#!/bin/sh\nexec {sys.executable} -m bigseg.cli "$@"\n',
+        "bigseg": f'#!/bin/sh\nexec {sys.executable} -c "{MAIN}" "$@"\n',
     }
     for name, text in scripts.items():
         (bin_ / name).write_text(text)
@@ -139,7 +141,7 @@ def test_a_run_is_done_by_indexed_jobs(tmp_path: Path) -> None:
     done = subprocess.run(prepare, env=environment, capture_output=True, text=True, check=True)
     run = json.loads(done.stdout)["run"]
     subprocess.run(
-        [tmp_path / "kubernetes" / "steps.sh", run], env=environment, check=True, timeout=240
+        [tmp_path / "kubernetes" / "steps.sh", run], env=environment, check=True, timeout=800
     )
     assert all(step.finished for step in status(run))
     assert np.array_equal(read_labels(f"{image}/labels/cells"), expected)
