@@ -28,9 +28,10 @@ from bigseg.run.folder import make_steps
 from bigseg.run.machine import peak_memory
 from bigseg.types import Facts
 
-SAMPLES = 6
-TINY, SMALLEST, LARGEST = {2: 32, 3: 16}, {2: 96, 3: 32}, {2: 1024, 3: 192}
-"""Edges of samples, voxels."""
+SAMPLES = {2: 6, 3: 3}
+TINY, SMALLEST, LARGEST = {2: 32, 3: 16}, {2: 160, 3: 64}, {2: 1280, 3: 256}
+"""Edges of samples, voxels. A network that sees less than several objects at once is not sure of
+anything, and what it says would compress worse than what it says of the whole."""
 GROWTH = {2: 4, 3: 8}
 """Of the time that samples take, when their edges are doubled."""
 STRIDE = 16
@@ -157,7 +158,7 @@ def rehearse(
         edge, begun = SMALLEST[ndim], time.process_time()
         while True:  # by processor time, as others may be busy here
             before = time.process_time()
-            large = attempt(str(edge), edge, SAMPLES)
+            large = attempt(str(edge), edge, SAMPLES[ndim])
             took, left = time.process_time() - before, seconds - (time.process_time() - begun)
             if took * GROWTH[ndim] > left or edge >= LARGEST[ndim] or _is_all(volume, ndim, edge):
                 break
