@@ -93,8 +93,8 @@ def displacement(ours: Sections, theirs: Sections) -> Move:
 
     What agrees are voxels of objects that find each other most alike, for their likeness.
     """
-    reach = [range(-_ASTRAY, _ASTRAY + 1) if n >= _LONG else (0,) for n in ours.shape[1:]]
-    moves = sorted(product(*reach), key=lambda by: (sum(map(abs, by)), by))
+    a, b = (range(-_ASTRAY, _ASTRAY + 1) if n >= _LONG else (0,) for n in ours.shape[1:])
+    moves = sorted(((i, j) for i in a for j in b), key=lambda by: (sum(map(abs, by)), by))
 
     def gained(by: Move) -> float:
         window = _within(ours.shape[1:], by)
