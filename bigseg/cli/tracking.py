@@ -36,6 +36,7 @@ def add_to(app: typer.Typer) -> None:
             "bigseg track 01_RES/ tracked.zarr --voxel-size 1.0,0.09,0.09",
             "bigseg track 'masks/t*.tif' tracked.zarr --mode fast",
             "bigseg track embryo.zarr/labels/cells --max-step 8 --gap 3",
+            "bigseg track movie.zarr --model nuclei",
         ),
     )(track)
 
@@ -46,7 +47,7 @@ def track(
         typer.Argument(
             metavar="LABELS",
             help="Label image with a time axis, TIFF or npy file with one, or a folder or pattern "
-            "of one file per frame.",
+            "of one file per frame; with --model, an image.",
         ),
     ],
     output: Annotated[
@@ -71,6 +72,22 @@ def track(
             metavar="N|NAME",
             help="Channel of that image.",
             show_default="0",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|PATH",
+            help="LABELS is an image: segment it first with this model, in the same run.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="TOML file of other settings of that segmentation, as diameter = 12.",
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -186,7 +203,7 @@ def track(
     tracks, objects and links beside it. If it is interrupted, the same command continues it.
     """
     from bigseg.jobs import track as tracking
-    from bigseg.specs.segment import parse_as
+    from bigseg.specs.segment import parse_as, read_config
     from bigseg.specs.track import TrackSpec
 
     spec = parse_as(
@@ -196,6 +213,8 @@ def track(
             output=output,
             image=image,
             channel=int(channel) if channel and channel.isdecimal() else channel,
+            model=model,
+            segment=read_config(config) if config else None,
             voxel_size=split(voxel_size),
             mode=mode,
             gap=gap,

@@ -56,12 +56,15 @@ class Claim:
     run: Run
     target: str
     way: Way
+    besides: tuple[str, ...] = ()
+    """More that the run makes, and makes anew."""
 
     def take(self) -> Run:
         """Clear what is replaced, and write `run.json`."""
         if self.way is Way.CONTINUE:
             return self.run
-        _discard(self.target)
+        for target in (self.target, *self.besides):
+            _discard(target)
         if self.way is Way.REUSE:
             _forget(open_run(self.run.url), self.run)
         elif self.way is Way.ANEW:
@@ -282,7 +285,7 @@ def kept_steps(former: Run, run: Run) -> set[str]:
     steps = {step.name: step for step in former.steps}
     kept = set()
     for step in run.steps:
-        if step.name == "write":
+        if step.name in ("write", "write-tracks"):
             break
         if steps.get(step.name) == step:
             kept.add(step.name)

@@ -24,8 +24,7 @@ from bigseg.jobs.begin import (
 )
 from bigseg.jobs.budget import PROCESS, check_memory
 from bigseg.jobs.claim import Claim, Way, remove_run
-from bigseg.nets.published import PUBLISHED
-from bigseg.nets.weights import bundled
+from bigseg.nets import weights
 from bigseg.plans.restore import RestoreSpec, plan_restore
 from bigseg.plans.steps import Step
 from bigseg.run.folder import Run, open_run
@@ -181,9 +180,7 @@ def _restored(planned: list[Step]) -> stage.Spec:
 def _absolute(spec: RestoreSpec, run: str | None) -> tuple[RestoreSpec, str]:
     """Give all URLs a form that workers understand."""
     places = {"image": files.absolute(spec.image), "output": files.absolute(spec.output)}
-    named = spec.model in bundled() or spec.model in PUBLISHED
-    if not named and files.exists(spec.model):
-        places["model"] = files.absolute(spec.model)
+    places["model"] = weights.absolute(spec.model)
     spec = spec.model_copy(update=places)
     return spec, files.absolute(run or spec.run)
 

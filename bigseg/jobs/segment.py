@@ -32,10 +32,9 @@ from bigseg.jobs.claim import (
 )
 from bigseg.jobs.diameter import estimate_diameter
 from bigseg.jobs.sampling import View
+from bigseg.nets import weights
 from bigseg.nets.catalogue import cached
-from bigseg.nets.functions import is_function, name_of
-from bigseg.nets.published import PUBLISHED
-from bigseg.nets.weights import bundled
+from bigseg.nets.functions import name_of
 from bigseg.plans.channels import resolve_channels
 from bigseg.plans.segment import describe_models, plan_segment
 from bigseg.plans.steps import Step
@@ -216,21 +215,15 @@ def absolute(spec: SegmentSpec, run: str | None) -> tuple[SegmentSpec, str]:
     places = {"image": files.absolute(spec.image)}
     if spec.output is not None:
         places["output"] = files.absolute(spec.output)
-    places["model"] = ",".join(_absolute_model(model) for model in spec.models)
+    places["model"] = ",".join(weights.absolute(model) for model in spec.models)
     if spec.mask is not None:
         places["mask"] = files.absolute(spec.mask)
     if spec.evidence is not None:
         places["evidence"] = files.absolute(spec.evidence)
     if spec.restore is not None:
-        places["restore"] = _absolute_model(spec.restore)
+        places["restore"] = weights.absolute(spec.restore)
     spec = spec.model_copy(update=places)
     return spec, files.absolute(run or spec.run)
-
-
-def _absolute_model(model: str) -> str:
-    """Give a path of weights a form that workers understand; names and functions stay."""
-    known = is_function(model) or model in bundled() or model in PUBLISHED
-    return files.absolute(model) if not known and files.exists(model) else model
 
 
 def _do(

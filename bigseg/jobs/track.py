@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bigseg import files
+from bigseg.errors import OutputExists
 from bigseg.events import Listener, ignore
 from bigseg.jobs import begin
 from bigseg.jobs.begin import (
@@ -18,7 +19,8 @@ from bigseg.jobs.begin import (
     plan_run,
 )
 from bigseg.jobs.budget import PROCESS
-from bigseg.jobs.claim import Claim, Way
+from bigseg.jobs.claim import Claim, Way, check_space
+from bigseg.nets import weights
 from bigseg.plans.track import plan_track
 from bigseg.run.folder import Run, open_run
 from bigseg.run.ledger import Ledger
@@ -151,17 +153,30 @@ def worker_bytes(run: Run) -> int:
 def _claimed(spec: TrackSpec, run: str | None, overwrite: bool) -> Claim:
     """Plan a run and decide how it begins; nothing is written."""
     spec, url = _absolute(spec, run)
-    made = plan_run(url, spec, plan_track(spec, url))
-    return claim_result(
+    planned = plan_track(spec, url)
+    made = plan_run(url, spec, planned)
+    claimed = claim_result(
         made, spec.target, [spec.labels], overwrite=overwrite, is_kind=is_tracking, keeps=True
     )
+    if spec.segmentation is None:
+        return claimed
+    if claimed.way is Way.NEW and files.names(spec.source):
+        raise OutputExists(
+            f"{spec.source} exists already; track it without a model, or choose another name for "
+            "the labels that are made."
+        )
+    check_space(url, planned)
+    return replace(claimed, besides=(spec.source,))
 
 
 def _absolute(spec: TrackSpec, run: str | None) -> tuple[TrackSpec, str]:
     """Give all URLs a form that workers understand."""
-    names = ("labels", "output", "image", "edits", "model", "ctc")
+    names = ("labels", "output", "image", "edits", "costs", "ctc")
     given = {name: getattr(spec, name) for name in names}
     places = {name: files.absolute(url) for name, url in given.items() if url is not None}
+    if spec.model is not None:
+        models = [weights.absolute(model) for model in spec.model.split(",")]
+        places["model"] = ",".join(models)
     spec = spec.model_copy(update=places)
     return spec, files.absolute(run or spec.run)
 

@@ -51,6 +51,12 @@ class Model:
     """Name of the published model that estimates the diameter for it."""
 
 
+def absolute(model: str) -> str:
+    """Give a path of weights a form that workers understand; names and functions stay."""
+    known = is_function(model) or model in bundled() or model in PUBLISHED
+    return files.absolute(model) if not known and files.exists(model) else model
+
+
 def bundled() -> dict[str, str]:
     """Names of the models in the package, and their paths."""
     folder = package_files("bigseg") / "models"

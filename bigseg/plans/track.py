@@ -12,8 +12,11 @@ from bigseg import files
 from bigseg.core.tracking.link import Settings
 from bigseg.errors import ImageError, OutputExists, SpecError
 from bigseg.grid import Index
+from bigseg.io.plan import plan_labels
 from bigseg.io.series import Series, open_series
 from bigseg.io.volume import Volume
+from bigseg.plans.channels import resolve_channels
+from bigseg.plans.segment import describe_models, plan_segment
 from bigseg.plans.steps import Step
 from bigseg.run.folder import is_run
 from bigseg.specs.track import TrackSpec
@@ -28,6 +31,7 @@ from bigseg.stages import (
     track_graph,
     track_publish,
     track_report,
+    write,
     write_tracks,
 )
 
@@ -44,7 +48,7 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
     SpecError, NotFound, ImageError
         In a sentence, if the labels and the settings do not fit each other.
     """
-    series = open_series(spec.labels)
+    before, series = _labels(spec, run)
     _check_target(spec, series)
     found = _measuring(spec, run, series)
     settings = Settings(
@@ -65,15 +69,17 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
         fill_gaps=spec.fill_gaps,
     )
     written = write_tracks.Spec(found=found, target=spec.target, fill_gaps=spec.fill_gaps)
+    published = track_publish.Spec(write=written, image=_image(spec))
     steps = [
+        *before,
         Step("detect", "detect", found),
         Step("detections", "detections", detections.Spec(found=found)),
         Step("learn", "learn", learned),
         Step("link", "link", linked),
         Step("lineages", "lineages", put_together),
-        Step("write", "write_tracks", written),
-        *_levels(written),
-        Step("publish", "track_publish", track_publish.Spec(write=written, image=_image(spec))),
+        Step("write-tracks", "write_tracks", written),
+        *_levels(written, series),
+        Step("publish-tracks", "track_publish", published),
         Step("graph", "track_graph", track_graph.Spec(found=found, target=spec.target)),
     ]
     if spec.ctc is not None:
@@ -91,27 +97,31 @@ def _challenge(spec: TrackSpec, written: write_tracks.Spec, folder: str) -> trac
     return track_challenge.Spec(write=written, folder=folder)
 
 
+def _labels(spec: TrackSpec, run: str) -> tuple[list[Step], Series]:
+    """Steps that make the labels, if there are any, and the labels as they are or will be."""
+    first = spec.segmentation
+    if first is None:
+        return [], open_series(spec.labels)
+    if first.dims == "slices":
+        raise SpecError("Objects that are put together from slices cannot be tracked in one run.")
+    volume = Volume.open(first.image, first.level)
+    t, _, z, y, x = volume.shape
+    if t == 1:
+        raise ImageError(f"{first.image} has a single frame, so there is nothing to track.")
+    steps = [step for step in plan_segment(first, run) if step.name != "report"]
+    written = next(step.spec for step in steps if isinstance(step.spec, write.Spec))
+    edges = written.opinions.block[1:]
+    made = plan_labels(
+        volume.image, first.target, "uint32", (edges[0], edges[1], edges[2]), level=first.level
+    )
+    unit = Volume(made, 0).unit
+    series = Series(first.target, (), (t, z, y, x), unit, volume.spacing, made.units, made)
+    return steps, series
+
+
 def _measuring(spec: TrackSpec, run: str, series: Series) -> detect.Spec:
     """How objects are measured, and in which blocks."""
-    spacing = series.spacing
-    if spec.voxel_size is not None:
-        if len(spec.voxel_size) not in (2, 3):
-            raise SpecError(
-                f"voxel_size {spec.voxel_size} must be two numbers, y,x, or three, z,y,x."
-            )
-        z, y, x = (1.0, *spec.voxel_size)[-3:]
-        spacing = (z, y, x)
-    channel = 0
-    if spec.image is not None:
-        volume = Volume.open(spec.image)
-        channel = volume.image.channel(spec.channel)
-        t, _, z_, y_, x_ = volume.shape
-        if (t, z_, y_, x_) != series.shape:
-            raise ImageError(
-                f"{spec.image} has (t, z, y, x) = {(t, z_, y_, x_)} voxels, but {spec.labels} has "
-                f"{series.shape}; give the image that the labels are of."
-            )
-    return detect.Spec(
+    found = detect.Spec(
         run=run,
         labels=series.url,
         frames=series.frames,
@@ -119,10 +129,35 @@ def _measuring(spec: TrackSpec, run: str, series: Series) -> detect.Spec:
         shape=series.shape,
         unit=series.unit,
         block=_block(series),
-        spacing=spacing,
-        image=spec.image,
-        channel=channel,
+        spacing=_spacing(spec, series),
     )
+    first = spec.segmentation
+    if first is not None:
+        volume = Volume.open(first.image, first.level)
+        channels, _ = resolve_channels(first.channels, volume, describe_models(first)[0])
+        seen = {"image": first.image, "level": first.level, "channel": channels[0]}
+        return found.model_copy(update=seen | {"made": True})
+    if spec.image is None:
+        return found
+    volume = Volume.open(spec.image)
+    t, _, z, y, x = volume.shape
+    if (t, z, y, x) != series.shape:
+        raise ImageError(
+            f"{spec.image} has (t, z, y, x) = {(t, z, y, x)} voxels, but {spec.labels} has "
+            f"{series.shape}; give the image that the labels are of."
+        )
+    channel = volume.image.channel(spec.channel)
+    return found.model_copy(update={"image": spec.image, "channel": channel})
+
+
+def _spacing(spec: TrackSpec, series: Series) -> tuple[float, float, float]:
+    """Size of a voxel, (z, y, x)."""
+    if spec.voxel_size is None:
+        return series.spacing
+    if len(spec.voxel_size) not in (2, 3):
+        raise SpecError(f"voxel_size {spec.voxel_size} must be two numbers, y,x, or three, z,y,x.")
+    z, y, x = (1.0, *spec.voxel_size)[-3:]
+    return z, y, x
 
 
 def _block(series: Series) -> Index:
@@ -142,9 +177,9 @@ def _packs(spec: TrackSpec, found: detect.Spec) -> int:
     return max(min(windows * regions, MOST_PACKS), 1)
 
 
-def _levels(written: write_tracks.Spec) -> list[Step]:
+def _levels(written: write_tracks.Spec, series: Series) -> list[Step]:
     """Steps that make the coarser levels."""
-    plan = write_tracks.planned_image(written, 1)
+    plan = write_tracks.planned_image(written, 1, series)
     levels = [Volume(plan, number) for number in range(len(plan.levels))]
     steps = []
     for number, (_, coarse) in enumerate(pairwise(levels), 1):
@@ -152,12 +187,14 @@ def _levels(written: write_tracks.Spec) -> list[Step]:
         level = tile_pyramid.Spec(
             write=written, number=number, shape=(t, z, y, x), block=coarse.unit
         )
-        steps.append(Step(f"pyramid-{number}", "tile_pyramid", level))
+        steps.append(Step(f"pyramid-tracks-{number}", "tile_pyramid", level))
     return steps
 
 
 def _image(spec: TrackSpec) -> str | None:
     """Image that the labels are of, as far as it is known."""
+    if spec.segmentation is not None:
+        return spec.labels
     if spec.image is not None:
         return spec.image
     return spec.labels.rpartition("/labels/")[0] or None

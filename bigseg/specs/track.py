@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bigseg import files
+from bigseg.specs.segment import SegmentSpec, parse
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -18,7 +18,7 @@ class TrackSpec(BaseModel):
 
     labels: str
     """Label image with a time axis (NGFF), a file with one, a folder or pattern of one file per
-    frame, or a table of points (CSV or Parquet: t, z, y, x)."""
+    frame; with `model` the image, which is segmented first."""
     output: str | None = None
     """OME-Zarr label image to create, objects numbered by track; None: beside the labels."""
     image: str | None = None
@@ -47,32 +47,53 @@ class TrackSpec(BaseModel):
     """Folder to write as a result of the Cell Tracking Challenge, too."""
     edits: str | None = None
     """TOML or JSON file of corrections: link, unlink, divide, delete."""
+    costs: str | None = None
+    """File of costs, as 'bigseg calibrate --tracks' fits them; None: estimated."""
     model: str | None = None
-    """TOML file of costs, as 'bigseg calibrate-tracks' fits them; None: estimated."""
+    """Model that segments the image first; see `SegmentSpec`."""
+    segment: dict[str, Any] = Field(default_factory=dict)
+    """Other settings of that segmentation: fields of `SegmentSpec`."""
     window: Annotated[int, Field(ge=2)] = 10
     """Frames that one task solves."""
     objects_per_block: Annotated[int, Field(ge=100)] = 20_000
     """Detections that one task solves, about."""
+
+    @model_validator(mode="after")
+    def _segmented(self) -> TrackSpec:
+        if self.model is None and self.segment:
+            raise ValueError("settings of a segmentation are given, but no model")
+        for name in ("image", "output", "model"):
+            if name in self.segment:
+                raise ValueError(f"'{name}' is no setting of the segmentation; give it by itself")
+        if self.model is not None and self.image is not None:
+            raise ValueError("an image is given beside a model; the image is what is tracked")
+        return self
+
+    @property
+    def segmentation(self) -> SegmentSpec | None:
+        """How the image is segmented first, if it is."""
+        if self.model is None:
+            return None
+        return parse({**self.segment, "image": self.labels, "model": self.model})
+
+    @property
+    def source(self) -> str:
+        """URL of the labels that are tracked."""
+        first = self.segmentation
+        return self.labels if first is None else first.target
 
     @property
     def target(self) -> str:
         """URL of the label image that the run makes."""
         if self.output is not None:
             return self.output
-        base = self.labels.rstrip("/*").removesuffix(".zarr")
-        if "/labels/" in self.labels:
-            return f"{base}-tracks"
-        return f"{base}-tracks.zarr"
+        base = self.source.rstrip("/*").removesuffix(".zarr")
+        return f"{base}-tracks" if "/labels/" in self.source else f"{base}-tracks.zarr"
 
     @property
     def run(self) -> str:
         """URL of the run folder when none is chosen: beside the output, but in no image."""
-        if self.output is None and "/labels/" in self.labels:
-            image, _, name = self.labels.rstrip("/").rpartition("/labels/")
+        if self.output is None and "/labels/" in self.source:
+            image, _, name = self.source.rstrip("/").rpartition("/labels/")
             return f"{image}.{name}-tracks.bigseg"
         return f"{self.target.rstrip('/')}.bigseg"
-
-    @property
-    def points(self) -> bool:
-        """Whether the labels are a table of points."""
-        return files.join(self.labels).lower().endswith((".csv", ".csv.gz", ".parquet"))

@@ -51,6 +51,8 @@ class Spec(StageSpec):
     level: int = 0
     """Level of that image that has the voxels of the labels."""
     channel: int = 0
+    made: bool = False
+    """Whether the labels are made by the run itself."""
 
     @property
     def grid(self) -> Grid:
@@ -82,7 +84,7 @@ def parts_url(run: str, block: Block) -> str:
 
 def check(spec: Spec) -> None:
     """Refuse labels that have changed since the run was planned."""
-    if spec.ngff:
+    if spec.ngff and not spec.made:
         there = Volume.open(spec.labels)
         t, _, z, y, x = there.shape
         if (t, z, y, x) != spec.shape:

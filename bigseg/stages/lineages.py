@@ -26,7 +26,7 @@ MADE_BY = {
     "learn": ("model.json", "cores.json"),
     "link": ("links", "rejected"),
     "lineages": ("ids", "gaps", "total.parquet"),
-    "write": ("drawn.parquet",),
+    "write-tracks": ("drawn.parquet",),
 }
 """What steps write into `RUN/tracking/`, besides solutions."""
 BOX = ("z0", "y0", "x0", "z1", "y1", "x1")

@@ -22,6 +22,7 @@ from bigseg.grid import Block, Grid
 from bigseg.io.create import create_arrays
 from bigseg.io.ome import Image
 from bigseg.io.plan import plan_image, plan_labels
+from bigseg.io.series import Series
 from bigseg.io.tables import read_table, write_table
 from bigseg.io.volume import Volume
 from bigseg.stages import detect, lineages
@@ -53,10 +54,14 @@ class Loaded:
     """Tracks that miss their object in this frame, and what is drawn for each."""
 
 
-def planned_image(spec: Spec, largest: int) -> Image:
-    """Plan of the label image, given the largest id: like the labels, where these are NGFF."""
+def planned_image(spec: Spec, largest: int, series: Series | None = None) -> Image:
+    """Plan of the label image, given the largest id: like the labels, where these are NGFF.
+
+    Labels that are not made yet are told by `series`.
+    """
     dtype, block = id_dtype(largest), spec.found.block[1:]
-    source = detect.series_of(spec.found).image
+    series = series or detect.series_of(spec.found)
+    source = series.image
     if source is not None:
         return plan_labels(source, spec.target, dtype, block)
     length = dict(zip("tzyx", spec.found.shape, strict=True))
@@ -64,8 +69,7 @@ def planned_image(spec: Spec, largest: int) -> Image:
     scale = {"t": 1.0, **dict(zip("zyx", spec.found.spacing, strict=True))}
     shape = tuple(length[axis] for axis in axes)
     plan = plan_image(spec.target, axes, shape, dtype, tuple(scale[a] for a in axes), block)
-    units = detect.series_of(spec.found).units
-    return replace(plan, units={axis: unit for axis, unit in units.items() if axis in axes})
+    return replace(plan, units={a: unit for a, unit in series.units.items() if a in axes})
 
 
 def label_image(spec: Spec) -> Image:

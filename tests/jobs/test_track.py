@@ -7,17 +7,30 @@ import pytest
 import tifffile
 
 import bigseg
-from bigseg.errors import OutputExists
+from bigseg import files
+from bigseg.core.tiles import Tiling
+from bigseg.errors import OutputExists, SpecError
 from bigseg.events import StageEnded
 from bigseg.io.convert import convert
+from bigseg.io.create import create_image
 from bigseg.io.ctc import open_ctc
 from bigseg.io.geff import read_geff
+from bigseg.io.labels import label_names
 from bigseg.io.ome import describe
+from bigseg.io.plan import plan_image
 from bigseg.io.tables import read_table
 from bigseg.io.validate import validate
+from bigseg.io.volume import Volume
 from bigseg.stages.lineages import read_lineages
 
 FRAMES, SIDE = 8, 120
+
+
+def discs() -> np.ndarray:
+    """Nine bright discs: (y, x) uint8."""
+    y, x = np.mgrid[:96, :96] % 32 - 16
+    noise = np.random.default_rng(0).integers(0, 12, (96, 96))
+    return (noise + 180 * (y**2 + x**2 < 81)).astype(np.uint8)
 
 
 def draw(frame: np.ndarray, label: int, y: float, x: float, radius: float = 5) -> None:
@@ -221,3 +234,48 @@ def test_short_tracks_without_relatives_are_dropped(tmp_path):
     result = bigseg.track(str(tmp_path / "a"), out, cluster="serial", min_length=2)
     assert result.tracks == 1
     np.testing.assert_array_equal(ids(result.labels), labels == 1)
+
+
+@pytest.fixture
+def movie(tmp_path, monkeypatch):
+    """Nine bright discs that move one pixel right per frame, as an OME-Zarr image."""
+    monkeypatch.setattr("bigseg.plans.lattice.TILINGS", {2: Tiling(128, 16)})
+    frames = np.stack([np.roll(discs(), t, axis=1) for t in range(3)])
+    plan = plan_image(
+        str(tmp_path / "movie.zarr"), ("t", "y", "x"), frames.shape, frames.dtype, (1.0,) * 3,
+        (1, 64, 64),
+    )  # fmt: skip
+    create_image(plan)
+    volume = Volume.open(plan.url)
+    for t, frame in enumerate(frames):
+        volume.write((slice(t, t + 1), slice(0, 1), *(slice(0, n) for n in frame.shape)),
+                     frame[None, None])  # fmt: skip
+    return plan.url
+
+
+def test_an_image_is_segmented_and_tracked_in_one_run(movie):
+    settings = {"cluster": "serial", "model": "nuclei", "segment": {"block": (48, 48)}}
+    result = bigseg.track(movie, **settings)
+    assert (result.tracks, result.divisions) == (9, 0)
+    assert result.labels == f"{movie}/labels/cells-tracks"
+    assert label_names(movie) == ["cells", "cells-tracks"]
+    first, last = ids(result.labels)[[0, 2]]
+    np.testing.assert_array_equal(first[16::32, 16::32], last[16::32, 18::32])
+    assert not np.isnan(read_table(f"{result.labels}/detections.parquet")["intensity"]).any()
+    page = files.get(result.report).decode()
+    assert "9</b><span>tracks" in page.replace("\n", "")
+    with pytest.raises(OutputExists, match="is finished already"):
+        bigseg.track(movie, **settings)
+    again = bigseg.track(movie, overwrite=True, **settings)
+    np.testing.assert_array_equal(ids(again.labels)[0], first)
+
+
+def test_labels_of_others_are_not_replaced(movie):
+    bigseg.segment(movie, model="nuclei", cluster="serial", block=(48, 48))
+    with pytest.raises(OutputExists, match="exists already; track it without a model"):
+        bigseg.track(movie, model="nuclei", cluster="serial")
+
+
+def test_settings_of_a_segmentation_need_a_model(folder):
+    with pytest.raises(SpecError, match="settings of a segmentation are given, but no model"):
+        bigseg.track(folder, segment={"diameter": 12})
