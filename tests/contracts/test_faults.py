@@ -152,7 +152,14 @@ def test_requests_of_a_run(served: Store, flaky: Proxy) -> None:
         n for (method, path), n in flaky.requests.items()
         if method == "GET" and path.startswith(labels) and "/c/" in path
     ]  # fmt: skip
-    assert max(whole, default=1) <= 2  # the pyramid and the seams read level 0
+    source = [
+        n for (method, path), n in flaky.requests.items()
+        if method == "GET" and path.startswith("/microscopy/lab/counted/image.zarr/0/c/")
+    ]  # fmt: skip
+    assert len(source) == 4
+    assert max(source) <= 3  # histograms, predictions and the report's picture read the image
+    assert len(whole) > 0
+    assert max(whole) <= 2  # the pyramid and the seams read level 0
 
 
 def test_secrets_are_written_nowhere(

@@ -21,6 +21,7 @@ from bigseg.io.store import open_array, open_store
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
 from bigseg.jobs import segment as pipeline
+from bigseg.nets import catalogue, weights
 from tests.contracts.stores import CANARY, Store, store, web
 
 SIDE = 96
@@ -207,3 +208,14 @@ def test_a_web_server_is_read(tmp_path: Path, expected: Made) -> None:
         with pytest.raises(BigsegError, match="cannot be listed, as HTTP has no folders"):
             files.names(address)
     assert os.path.isdir(result.run)
+
+
+def test_fetched_models_may_lie_in_a_bucket(
+    place: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("BIGSEG_MODELS", files.join(place.url, "models"))
+    assert catalogue.cached("cyto3") is None
+    assert files.upload(MODEL, catalogue.place("cyto3"))
+    assert not files.upload(MODEL, catalogue.place("cyto3"))
+    assert weights.locate("cyto3") == files.join(place.url, "models", "cyto3")
+    assert weights.digest("cyto3") == weights.digest(str(MODEL))
