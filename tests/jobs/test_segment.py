@@ -373,3 +373,13 @@ def test_a_result_that_is_replaced_is_written_again_whatever_changed(image: str)
     second, events = segment(image, keep_scratch=False, overwrite=True)
     assert "predict" in [e.step for e in events if isinstance(e, StageEnded) and e.skipped]
     np.testing.assert_array_equal(before, Volume.open(second.labels).read(BOX))
+
+
+def test_a_run_of_another_version_is_refused_and_can_be_replaced(image: str) -> None:
+    ready = pipeline.prepare(parse({"image": image, "model": "nuclei"}))
+    run = open_run(ready.run)
+    ledger = Ledger.of(run, run.step("predict"))
+    files.put(files.join(ledger.url, "0-0-0-0.json"), b"{}")
+    with pytest.raises(SpecError, match=r"another version has made the run.*--overwrite"):
+        pipeline.resume(ready.run, cluster="serial")
+    assert claim._way(run, True) == (claim.Way.ANEW, run)
