@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from bigseg.storage import current
+
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 ALLOCATOR = {
     "MALLOC_ARENA_MAX": "1",
@@ -20,7 +22,7 @@ def environment(cores: int) -> dict[str, str]:
     # Threads that wait for others sleep. By default they spin, and on a busy machine, where those
     # others do not run, that made the network seven times slower.
     share = dict.fromkeys(THREADS, str(max(cores, 1)))
-    return share | ALLOCATOR | {"OMP_WAIT_POLICY": "passive"}
+    return share | ALLOCATOR | {"OMP_WAIT_POLICY": "passive"} | current().environment()
 
 
 def variables(config: Mapping[str, Any]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from bigseg.errors import SpecError
 from bigseg.run.arrays.plan import Job
 from bigseg.run.arrays.schedulers import Scheduler, template
+from bigseg.storage import current
 
 LIBRARIES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 """Variables that say how many threads libraries use."""
@@ -120,7 +121,7 @@ def job_script(place: Place, job: Job, wishes: Wishes) -> str:
         "RUN": shlex.quote(place.run),
         "COMMAND": command(wishes),
         "INDEX": place.scheduler.index,
-        "ENVIRONMENT": "\n".join([*wishes.setup, _threads(wishes.cores)]),
+        "ENVIRONMENT": "\n".join([*wishes.setup, _threads(wishes.cores), *_buckets()]),
         "WHAT": _what(job),
         "LINES": "\n".join(_lines(job, place, wishes)),
     }
@@ -152,6 +153,12 @@ def _asked(place: Place, job: Job, wishes: Wishes) -> dict[str, str]:
 def _threads(cores: int) -> str:
     settings = [f"{name}={cores}" for name in LIBRARIES]
     return f"export {' '.join(settings)} OMP_WAIT_POLICY=passive"
+
+
+def _buckets() -> list[str]:
+    """How jobs reach buckets, if this process was told; credentials are never written."""
+    said = current().environment()
+    return [f"export {name}={shlex.quote(value)}" for name, value in said.items()]
 
 
 def command(wishes: Wishes) -> str:

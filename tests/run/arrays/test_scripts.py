@@ -122,6 +122,17 @@ def test_commands_of_jobs(tmp_path: Path) -> None:
     assert "module load python\nexport OMP_NUM_THREADS=4" in last
 
 
+def test_jobs_reach_buckets_as_who_wrote_them_and_hold_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIGSEG_ENDPOINT", "http://store:9000")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary")
+    for job in JOBS:
+        script = job_script(place(tmp_path, "slurm"), job, WISHES)
+        assert "\nexport BIGSEG_ENDPOINT=http://store:9000\n" in script
+        assert "canary" not in script
+
+
 def test_arrays_are_no_longer_than_the_site_allows(tmp_path: Path) -> None:
     assert chunk(5, 2) == [(0, 2), (2, 2), (4, 1)]
     script = submit_script(place(tmp_path, "slurm"), JOBS, WISHES, 2)
