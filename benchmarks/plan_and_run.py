@@ -51,7 +51,7 @@ def entered(run, step, *args, **options):
 
 async def counted(self, key, *args, **options):
     found = await get(self, key, *args, **options)
-    if now[0] in SHOWN and found is not None and "/c/" in f"/{self.root}/{key}":
+    if now[0] in SHOWN and "/c/" in f"/{self.root}/{key}":
         count["gets"] += 1
         count["read"] += 0 if found is None else len(found)
     return found

@@ -339,7 +339,8 @@ def _stored(loads: Sequence[Load], costs: Costs | None, volume: Volume) -> dict[
     blocks = next((load.blocks for load in loads if load.stage in ("label", "supervoxels")), 1)
     image = t * prod(space)
     sizes["result"] = round(sizes.get("result", 0) + costs.result * image + costs.result_once)
-    sizes["tables"] = round(costs.tables * image + costs.tables_per_block * blocks)
+    each = costs.tables * image + costs.tables_per_block * blocks
+    sizes["tables"] = round(each + costs.tables_once)
     return sizes
 
 

@@ -92,6 +92,7 @@ class Costs:
     tables: float
     """Bytes of tables for each voxel of the image."""
     tables_per_block: float
+    tables_once: float
     result: float
     """Bytes of the table of the result for each voxel of the image."""
     result_once: float
@@ -121,6 +122,7 @@ class _Trial:
     stored: dict[str, int] = field(default_factory=dict)
     raw: dict[str, int] = field(default_factory=dict)
     tables: int = 0
+    tables_of_blocks: int = 0
     reckoned: int = 0
 
     @property
@@ -210,6 +212,7 @@ def _try(
         between = _now()
         step.module.finish(step.spec, facts)
         blocks[step.name], ends[step.name] = between - with_start, _now() - between
+    parts = sum(_bytes(Path(run) / "graph" / part) for part in ("nodes", "edges"))
     need = max(step_bytes(planned).values()) - PROCESS
     raw = {t.store: t.raw for load in loads.values() for t in load.writes}
     stored = {store: _bytes(Path(run) / part) for store, part in KEPT.items()}
@@ -218,7 +221,7 @@ def _try(
         size for store, size in stored.items() if " " in store
     )
     kept = sum(_bytes(Path(run) / part) for part in ("graph", "tables")) - stored["opinions"]
-    return _Trial(loads, blocks, ends, frames * prod(shape), stored, raw, kept, need)
+    return _Trial(loads, blocks, ends, frames * prod(shape), stored, raw, kept, parts, need)
 
 
 def _now() -> Spent:
@@ -277,7 +280,9 @@ def _costs(first: _Trial, tiny: _Trial, large: _Trial, shape: Index, seconds: fl
         steps[name] = Cost(block - each * (small.work / small.blocks), each, end, more)
     stored = {s: large.stored.get(s, 0) / raw for s, raw in large.raw.items() if raw}
     blocks = max(load.blocks for load in large.loads.values() if load.stage in BLOCKWISE)
-    grown = max(large.tables - tiny.tables * blocks, 0) / max(large.voxels - tiny.voxels, 1)
+    once = tiny.tables - tiny.tables_of_blocks
+    more_tables = max(large.tables - once - tiny.tables_of_blocks * blocks, 0)
+    grown = more_tables / max(large.voxels - tiny.voxels, 1)
     ends = [trial.stored["result tables"] for trial in (tiny, large)]
     return Costs(
         steps=steps,
@@ -286,7 +291,8 @@ def _costs(first: _Trial, tiny: _Trial, large: _Trial, shape: Index, seconds: fl
         start=first.spent - tiny.spent,
         stored=stored,
         tables=grown,
-        tables_per_block=float(tiny.tables),
+        tables_per_block=float(tiny.tables_of_blocks),
+        tables_once=float(once),
         samples=large.voxels // prod(shape),
         sample=shape,
         seconds=round(seconds, 1),

