@@ -57,8 +57,8 @@ def open_pods(spec: Kubernetes, *, gpu: bool) -> Iterator[Group]:
             _delete(name)
             said = " ".join(str(error).split()) or type(error).__name__
             raise SpecError(
-                f"Kubernetes does not start workers: {said} See that kubectl reaches the cluster "
-                "and that Dask's operator runs in it; deploy/README.md says how."
+                f"Kubernetes does not start workers: {said.rstrip('.')}. See that kubectl "
+                "reaches the cluster and that Dask's operator runs in it; deploy/README.md says how."
             ) from None
         about = (
             f"{spec.workers} pod(s){' with a GPU' * gpu} × {spec.cores} thread(s), "

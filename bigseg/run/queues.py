@@ -49,8 +49,8 @@ def check(spec: Jobs) -> None:
     networks = psutil.net_if_addrs()
     if spec.interface not in networks:
         raise SpecError(
-            f"interface is '{spec.interface}', but the networks of this machine are "
-            f"{', '.join(sorted(networks))}; name the one by which jobs reach it."
+            f"The interface of kind '{spec.kind}' is '{spec.interface}', but the networks of "
+            f"this machine are {', '.join(sorted(networks))}; name the one by which jobs reach it."
         )
 
 

@@ -4,10 +4,11 @@ import io
 
 from rich.console import Console
 
-from bigseg.events import BlockDone, BlockFailed, Event, StageEnded, StageStarted
+from bigseg.events import BlockDone, BlockFailed, Event, StageEnded, StageStarted, WorkersReady
 from bigseg.run.progress import progress
 
 EVENTS: list[Event] = [
+    WorkersReady("2 workers × 1 thread [on this machine]"),
     StageStarted("label", 4, 1),
     BlockDone("label", "0-0-0-1", 0.5),
     BlockFailed("label", "0-0-1-0", "Chunk [zstd] is damaged."),
@@ -27,6 +28,7 @@ def shown(*, terminal: bool = False, quiet: bool = False) -> str:
 
 def test_plain_lines() -> None:
     assert shown().splitlines() == [
+        "2 workers × 1 thread [on this machine]",
         "label: block 0-0-1-0 failed: Chunk [zstd] is damaged.",
         "label: done in 2.0 s",
         "merge: was finished already",
@@ -36,6 +38,7 @@ def test_plain_lines() -> None:
 def test_a_bar_counts_what_was_done_before() -> None:
     text = shown(terminal=True)
     assert "2/4" in text
+    assert "2 workers × 1 thread [on this machine]" in text
     assert "label: block 0-0-1-0 failed: Chunk [zstd] is damaged." in text
 
 

@@ -166,7 +166,7 @@ def test_a_machine_that_cannot_submit(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_network_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     put_command(tmp_path, "sbatch", "exit 1", monkeypatch)
     found = refused(write(tmp_path, interface='"ib7"'))
-    assert "interface is 'ib7', but the networks of this machine are" in found
+    assert "interface of kind 'slurm' is 'ib7', but the networks of this machine are" in found
 
 
 def test_dask_jobqueue_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
