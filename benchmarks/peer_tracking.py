@@ -15,6 +15,7 @@ import resource
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def laptrack(data: Data) -> np.ndarray:
     found = {
         t: g.sort_values(frame_column)["row"].to_numpy() for t, g in tracks.groupby("track_id")
     }
-    links = [pair for rows in found.values() for pair in zip(rows[:-1], rows[1:], strict=True)]
+    links = [pair for rows in found.values() for pair in pairwise(rows)]
     for parent, child in splits[["parent_track_id", "child_track_id"]].to_numpy():
         links.append((found[parent][-1], found[child][0]))
     return np.asarray(links).reshape(-1, 2)
@@ -99,7 +100,7 @@ def btrack(data: Data) -> np.ndarray:
         tracker.optimise()
         tracks = {t.ID: [r for r in t.refs if r >= 0] for t in tracker.tracks}
         parents = {t.ID: t.parent for t in tracker.tracks}
-    links = [pair for rows in tracks.values() for pair in zip(rows[:-1], rows[1:], strict=True)]
+    links = [pair for rows in tracks.values() for pair in pairwise(rows)]
     for child, parent in parents.items():
         if parent != child and parent in tracks and tracks[parent] and tracks[child]:
             links.append((tracks[parent][-1], tracks[child][0]))

@@ -42,7 +42,10 @@ def solve(c: Candidates, n: Nodes, frame: Ints, conflicts: Ints | None = None) -
         linked[rows] = True
     saved = n.appear + n.disappear - n.false
     real &= linked | (saved <= 0)
-    value = float(c.gain[links].sum() + c.born[divisions].sum() + saved[real].sum())
+    counted = real & (saved > 0)
+    if conflicts is not None:
+        counted[conflicts[:, 0]] = real[conflicts[:, 0]]
+    value = float(c.gain[links].sum() + c.born[divisions].sum() + saved[counted].sum())
     return Chosen(links, divisions, real, value, -np.inf, 0)
 
 

@@ -129,13 +129,34 @@ def learn(d: Detections, settings: Settings) -> Model:
     model = rates.first(d, settings.gap + 1)
     if not settings.divisions:
         model = replace(model, divides=0.0)
-    d = sample(d, settings.sample)
+    if not len(d):
+        return model
+    d = sample(bordered(d), settings.sample)
     drift = motion.still(d)
     for _ in range(settings.passes):
         links, real, _ = solve(d, model, drift, settings, (int(d.frame.min()), d.frames - 1))
         drift = motion.learn(d, links, settings.velocity)
         model = rates.fit(d, rates.known(links, real), drift, model)
     return replace(model, motion=drift.weights)
+
+
+def learn_from(d: Detections, links: Links, settings: Settings) -> Model:
+    """Fit the numbers of the story to links that are known to be true.
+
+    Parameters
+    ----------
+    d, links
+        Detections, and all true links among them.
+    settings
+        As for linking.
+    """
+    d = bordered(d)
+    drift = motion.learn(d, links, settings.velocity)
+    everything = np.ones(len(d), np.bool_)
+    before = rates.first(d, settings.gap + 1)
+    return replace(
+        rates.fit(d, rates.known(links, everything), drift, before), motion=drift.weights
+    )
 
 
 def sample(d: Detections, most: int) -> Detections:

@@ -34,7 +34,8 @@ class Chosen:
     real: Bools
     """(detections,) False for those rejected."""
     value: float
-    """Sum of the gains, and of what rejecting saves: at most 0."""
+    """Sum of the gains, and of what it costs to keep detections that may be false; where none is
+    linked and all of those are rejected it is 0."""
     bound: float
     """No solution is below."""
     fractional: int
