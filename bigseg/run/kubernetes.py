@@ -58,7 +58,7 @@ def open_pods(spec: Kubernetes, *, gpu: bool) -> Iterator[Group]:
             said = " ".join(str(error).split()) or type(error).__name__
             raise SpecError(
                 f"Kubernetes does not start workers: {said.rstrip('.')}. See that kubectl "
-                "reaches the cluster and that Dask's operator runs in it; deploy/README.md says how."
+                "reaches the cluster and that Dask's operator runs in it, see deploy/README.md."
             ) from None
         about = (
             f"{spec.workers} pod(s){' with a GPU' * gpu} × {spec.cores} thread(s), "
