@@ -222,5 +222,7 @@ def test_a_volume_is_segmented_by_jobs_of_slurm_one_of_which_is_cancelled(
     assert serial.max() > 1
     assert len(cancelled) == 1  # the only one there was, so what came after it has replaced it
     assert len(seen) > 1
-    assert not any(isinstance(event, BlockFailed) for event in events)
+    # A block whose second worker was cancelled, too, is said to have failed, and tried again.
+    failed = {event.block for event in events if isinstance(event, BlockFailed)}
+    assert failed <= {event.block for event in events if isinstance(event, BlockDone)}
     assert ask(slurm_environment, "squeue", "-h", "-t", "R,PD", "-o", "%i") == []
