@@ -38,18 +38,18 @@ def test_the_halo_is_as_long_along_z_as_along_x(tmp_path: Path) -> None:
     assert pieces.block == (1, 16, 32, 32)
     assert pieces.halo == (0, 6, 24, 24)
     assert pieces.spacing == (4, 1, 1)
-    assert pieces.reach == 8
+    assert pieces.reach == 6
 
 
 def test_slices_need_no_halo_along_z(tmp_path: Path) -> None:
-    assert steps(tmp_path, slices=True, block=(32, 32))[0].spec.halo == (0, 0, 48, 48)
+    assert steps(tmp_path, slices=True, block=(32, 32))[0].spec.halo == (0, 0, 64, 64)
 
 
 def test_a_plane_is_cut_into_planes(tmp_path: Path) -> None:
     make_image(str(tmp_path / "flat.zarr"), np.zeros((30, 40), np.float32), "yx")
     spec = EmSpec(image=str(tmp_path / "flat.zarr"), source="boundaries")
     pieces = plan_em(spec, str(tmp_path / "run"))[0].spec
-    assert (pieces.ndim, pieces.block, pieces.halo) == (2, (1, 1, 1024, 1024), (0, 0, 48, 48))
+    assert (pieces.ndim, pieces.block, pieces.halo) == (2, (1, 1, 1024, 1024), (0, 0, 64, 64))
 
 
 def test_channels_of_affinities_are_those_of_the_offsets(tmp_path: Path) -> None:
