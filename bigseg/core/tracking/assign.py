@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
@@ -18,8 +19,10 @@ from bigseg.core.tracking.costs import Nodes
 from bigseg.core.tracking.detections import Bools, Floats, Ints
 from bigseg.core.tracking.program import Chosen
 
+Frames = NDArray[np.int32]
 
-def solve(c: Candidates, n: Nodes, frame: Ints, conflicts: Ints | None = None) -> Chosen:
+
+def solve(c: Candidates, n: Nodes, frame: Frames, conflicts: Ints | None = None) -> Chosen:
     """Choose links and divisions.
 
     Parameters
@@ -49,16 +52,11 @@ def solve(c: Candidates, n: Nodes, frame: Ints, conflicts: Ints | None = None) -
     return Chosen(links, divisions, real, value, -np.inf, 0)
 
 
-def _choose(c: Candidates, frame: Ints, real: Bools) -> tuple[Bools, Bools]:
+def _choose(c: Candidates, frame: Frames, real: Bools) -> tuple[Bools, Bools]:
     """Moves by assignment, then the rest by what it gains."""
     usable = real[c.source] & real[c.target]
     next_to = (frame[c.target] - frame[c.source] == 1) & usable
-    links = np.zeros(len(c.source), np.bool_)
-    near = np.flatnonzero(next_to)
-    bounds = np.flatnonzero(np.diff(frame[c.source[near]], prepend=-1, append=-1))
-    for first, last in pairwise(bounds):
-        rows = near[first:last]
-        links[rows[_assign(c.source[rows], c.target[rows], c.gain[rows])]] = True
+    links = _moves(c, frame, next_to)
     onward = np.full(len(frame), -1, np.int64)
     onward[c.source[links]] = np.flatnonzero(links)
     taken = np.zeros(len(frame), np.bool_)
@@ -67,6 +65,26 @@ def _choose(c: Candidates, frame: Ints, real: Bools) -> tuple[Bools, Bools]:
     gaps = np.flatnonzero(usable & ~next_to)
     born = _left_over(c, onward, taken, gaps, np.flatnonzero(fits), links)
     return links, born
+
+
+def onward(c: Candidates, frame: Frames) -> Ints:
+    """Row that each detection moves to, by moves alone, then row that it came from; -1 for none."""
+    links = _moves(c, frame, np.ones(len(c.source), np.bool_))
+    rows = np.full(2 * len(frame), -1, np.int64)
+    rows[c.source[links]] = c.target[links]
+    rows[len(frame) + c.target[links]] = c.source[links]
+    return rows
+
+
+def _moves(c: Candidates, frame: Frames, usable: Bools) -> Bools:
+    """Which of the usable moves are best, each pair of frames by itself."""
+    links = np.zeros(len(c.source), np.bool_)
+    near = np.flatnonzero(usable)
+    bounds = np.flatnonzero(np.diff(frame[c.source[near]], prepend=-1, append=-1))
+    for first, last in pairwise(bounds):
+        rows = near[first:last]
+        links[rows[_assign(c.source[rows], c.target[rows], c.gain[rows])]] = True
+    return links
 
 
 def _assign(source: Ints, target: Ints, gain: Floats) -> Ints:

@@ -107,7 +107,8 @@ def leaving(
 ) -> Candidates:
     """Candidates whose source, or mother, is in `frame`."""
     spans = [s for s in range(1, model.gap + 1) if frame + s < d.frames]
-    moves = [_moves(d, n, model, reach, motion, frame, s) for s in spans]
+    rows = _rows(d, frame)
+    moves = [_moves(d, n, model, reach, motion, (rows, _rows(d, frame + s))) for s in spans]
     i, j, gain = (np.concatenate(column) for column in zip(_NO_LINKS, *moves, strict=True))
     order = np.lexsort((j, i))
     i, j, gain = i[order], j[order], gain[order]
@@ -123,26 +124,30 @@ def leaving(
 
 
 def _moves(
-    d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, frame: int, span: int
+    d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, ends: tuple[Ints, Ints]
 ) -> tuple[Ints, Ints, Floats]:
-    starts = d.starts
-    a = slice(starts[frame], starts[frame + 1])
-    b = slice(starts[frame + span], starts[frame + span + 1])
-    here = d.position[a] + span * motion.ahead(_rows(a)) / 2
-    there = d.position[b] - span * motion.behind(_rows(b)) / 2
+    """Moves from rows of one frame to rows of another: (source, target, gain)."""
+    a, b = ends
+    if not len(a) or not len(b):
+        return _NO_LINKS
+    span = int(d.frame[b[0]] - d.frame[a[0]])
+    here = d.position[a] + span * motion.ahead(a) / 2
+    there = d.position[b] - span * motion.behind(b) / 2
     count = max(reach.neighbours // span, 2)
     i, j = near(here, there, reach.move[span - 1], count, both=True)
-    i, j = i + a.start, j + b.start
+    i, j = a[i], b[j]
     way, doubt = motion.between(i, j)
     squared = ((d.position[j] - d.position[i] - span * way) ** 2).sum(1)
     growth = None if n.logs is None else n.logs[j] - n.logs[i]
-    gain = costs.moves(model, squared, span, growth, doubt) - n.disappear[i] - n.appear[j]
+    cost = costs.moves(model, squared, span, growth, doubt)
+    gain = cost - n.disappear[i] - n.appear[j]
     good = gain < 0
     return i[good], j[good], gain[good]
 
 
-def _rows(part: slice) -> Ints:
-    return np.arange(part.start, part.stop)
+def _rows(d: Detections, frame: int) -> Ints:
+    """Rows of a frame; none if there is no such frame."""
+    return np.arange(*np.searchsorted(d.frame, (frame, frame + 1)))
 
 
 def _births(
@@ -154,40 +159,97 @@ def _births(
     A daughter of the second frame was missed in the first one; if both are, it was the mother who
     was missed.
     """
-    starts = d.starts
-    a = slice(starts[frame], starts[frame + 1])
-    here, ahead = d.position[a], motion.ahead(_rows(a))
+    a = _rows(d, frame)
+    here, ahead = d.position[a], motion.ahead(a)
     found = []
     for span in dict.fromkeys(spans):
-        b = slice(starts[frame + span], starts[frame + span + 1])
+        b = _rows(d, frame + span)
         count = reach.neighbours if spans == (1, 1) else reach.neighbours * 3 // 4
         i, j = near(here + span * ahead, d.position[b], reach.division, count, both=False)
-        found.append((i, j + b.start))
+        found.append((i, b[j]))
     i, one, two = _pairs(*found[0]) if len(found) == 1 else _products(*found[0], *found[1])
-    mean = sum(spans) / 2
+    return _born(d, n, model, motion, (a[i], one, two))
+
+
+def _born(
+    d: Detections, n: Nodes, model: Model, motion: Motion, who: tuple[Ints, Ints, Ints]
+) -> tuple[Ints, Ints, Floats]:
+    """Those of (mother, daughter, daughter) that are worth it: (mother, daughters, gain)."""
+    mother, one, two = who
+    span = (d.frame[one] + d.frame[two]) / 2 - d.frame[mother]
     p, q = d.position[one], d.position[two]
     logs = None if n.logs is None else (n.logs[one], n.logs[two])
-    balance = model.sizes.balance if model.sizes else 0.0
-    centre = costs.middle(p, q, balance, logs)
-    middle = ((centre - here[i] - mean * ahead[i]) ** 2).sum(1)
-    close = middle < (8 * model.middle.scale) ** 2 * mean
-    i, one, two, middle = i[close] + a.start, one[close], two[close], middle[close]
+    centre = costs.middle(p, q, model.sizes.balance if model.sizes else 0.0, logs)
+    expected = d.position[mother] + span[:, None] * motion.ahead(mother)
+    middle = ((centre - expected) ** 2).sum(1) / span
+    close = middle < (8 * model.middle.scale) ** 2
+    mother, one, two, middle, span = (c[close] for c in (mother, one, two, middle, span))
     apart = np.sqrt(((p[close] - q[close]) ** 2).sum(1))
-    all_logs = None if n.logs is None else (n.logs[i], n.logs[one], n.logs[two])
-    cost = costs.divisions(model, middle / mean, apart, all_logs)
-    if spans != (1, 1):
-        cost = cost - math.log(model.missed)
-    gain = cost - n.disappear[i] - n.appear[one] - n.appear[two]
+    all_logs = None if n.logs is None else (n.logs[mother], n.logs[one], n.logs[two])
+    cost = costs.divisions(model, middle, apart, all_logs)
+    cost = cost - np.where(span > 1, math.log(model.missed), 0.0)
+    gain = cost - n.disappear[mother] - n.appear[one] - n.appear[two]
     good = gain < 0
-    return i[good], np.c_[one[good], two[good]], gain[good]
+    return mother[good], np.c_[one[good], two[good]], gain[good]
+
+
+def moves_only(
+    d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, frame: int
+) -> Candidates:
+    """Moves from `frame` to the next one."""
+    ends = _rows(d, frame), _rows(d, frame + 1)
+    empty = none()
+    found = _moves(d, n, model, reach, motion, ends)
+    return Candidates(*found, empty.mother, empty.daughters, empty.born)
+
+
+def completing(
+    d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, frame: int, next_row: Ints
+) -> Candidates:
+    """Candidates from `frame` to what moves leave over: gaps, and divisions.
+
+    Parameters
+    ----------
+    next_row
+        (n,) row that each detection moves to, -1 for none, then (n,) row that it came from.
+    """
+    onward, came = next_row[: len(d)], next_row[len(d) :]
+    rows = _rows(d, frame)
+    ended = rows[onward[rows] < 0]
+    parts = []
+    for span in range(2, model.gap + 1):
+        later = _rows(d, frame + span)
+        ends = ended, later[came[later] < 0]
+        parts.append(_moves(d, n, model, reach, motion, ends))
+    i, j, gain = (np.concatenate(column) for column in zip(_NO_LINKS, *parts, strict=True))
+    empty = none()
+    gaps = Candidates(i, j, gain, empty.mother, empty.daughters, empty.born)
+    new = _rows(d, frame + 1)
+    new = new[came[new] < 0]
+    if not len(new) or not model.divides or not len(rows):
+        return gaps
+    expected = d.position[rows] + motion.ahead(rows)
+    child, mother = near(d.position[new], expected, reach.division, reach.neighbours, both=False)
+    child, mother = new[child], rows[mother]
+    with_sister = onward[mother] >= 0
+    sister = onward[mother[with_sister]]
+    alone = np.lexsort((child[~with_sister], mother[~with_sister]))
+    both = _pairs(mother[~with_sister][alone], child[~with_sister][alone])
+    firsts = np.minimum(sister, child[with_sister]), np.maximum(sister, child[with_sister])
+    who = [
+        np.concatenate(column) for column in zip((mother[with_sister], *firsts), both, strict=True)
+    ]
+    born = _born(d, n, model, motion, (who[0], who[1], who[2]))
+    return join([gaps, Candidates(empty.source, empty.target, empty.gain, *born)])
 
 
 def _pairs(group: Ints, member: Ints) -> tuple[Ints, Ints, Ints]:
     """All pairs of members of the same group; groups are sorted."""
-    count = np.bincount(group, minlength=1)
+    _, group_of = np.unique(group, return_inverse=True)
+    count = np.bincount(group_of, minlength=1)
     start = np.cumsum(count) - count
     rows = np.arange(len(group))
-    later = start[group] + count[group] - 1 - rows
+    later = start[group_of] + count[group_of] - 1 - rows
     first = np.repeat(rows, later)
     step = np.arange(len(first)) - np.repeat(np.cumsum(later) - later, later)
     return group[first], member[first], member[first + 1 + step]

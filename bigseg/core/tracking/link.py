@@ -18,6 +18,7 @@ from bigseg.core.tracking.blocks import Core, Links
 from bigseg.core.tracking.candidates import Candidates, Reach
 from bigseg.core.tracking.costs import Model
 from bigseg.core.tracking.detections import Bools, Detections, Ints, near_border
+from bigseg.core.tracking.edits import Bans, allowed, certain
 from bigseg.core.tracking.motion import Motion
 
 
@@ -69,7 +70,9 @@ class Part:
 
     @property
     def gap(self) -> float:
-        """How far the solution may be from the best, as a share; 0 where it is the best."""
+        """How far the solution may be from the best, as a share; 1 where no bound is known."""
+        if not np.isfinite(self.bound):
+            return 1.0
         return max(self.value - self.bound, 0.0) / max(abs(self.bound), 1e-9)
 
 
@@ -131,7 +134,8 @@ def learn(d: Detections, settings: Settings) -> Model:
         model = replace(model, divides=0.0)
     if not len(d):
         return model
-    d = sample(bordered(d), settings.sample)
+    fast = settings.mode == "fast"
+    d = sample(bordered(d), settings.sample // (3 if fast else 1))
     drift = motion.still(d)
     for _ in range(settings.passes):
         links, real, _ = solve(d, model, drift, settings, (int(d.frame.min()), d.frames - 1))
@@ -175,6 +179,7 @@ def link_part(
     model: Model,
     settings: Settings,
     ends: tuple[int, int] | None = None,
+    bans: Bans | None = None,
 ) -> Part:
     """Link what a part owns.
 
@@ -189,6 +194,8 @@ def link_part(
         As for all parts.
     ends
         First and last frame of the whole series, if `d` is not all of it.
+    bans
+        What corrections mean for `d`, if there are any; links that are given are not in the result.
     """
     frames, distance = halo(model, settings)
     rows = np.flatnonzero(core.holds(d, frames, distance))
@@ -196,7 +203,7 @@ def link_part(
     if not len(part):
         return Part(blocks.stitch([])[0], rows, 0.0, 0.0, 0)
     ends = ends or (0, d.frames - 1)
-    links, real, chosen = refined(part, model, settings, ends)
+    links, real, chosen = refined(part, model, settings, ends, bans and bans.take(rows))
     own = core.holds(part)
     return Part(
         blocks.owned(links, rows, own), rows[own & ~real], chosen.value, chosen.bound,
@@ -222,7 +229,12 @@ def reach_of(model: Model, settings: Settings) -> Reach:
 
 
 def solve(
-    d: Detections, model: Model, drift: Motion, settings: Settings, ends: tuple[int, int]
+    d: Detections,
+    model: Model,
+    drift: Motion,
+    settings: Settings,
+    ends: tuple[int, int],
+    bans: Bans | None = None,
 ) -> tuple[Links, Bools, program.Chosen]:
     """Link some detections, all at once; which are real, and how the program ended.
 
@@ -230,28 +242,42 @@ def solve(
     ----------
     ends
         First and last frame of the whole series.
+    bans
+        What corrections mean for the detections, if there are any.
     """
     n = costs.nodes(d, model, ends)
     reach = reach_of(model, settings)
     frames = range(int(d.frame[0]), d.frames - 1)
-    c = candidates.join([candidates.leaving(d, n, model, reach, drift, t) for t in frames])
+    if bans is not None:
+        n = certain(n, bans)
     if settings.mode == "fast":
-        chosen = assign.solve(c, n, d.frame.astype(np.int64), d.conflicts)
+        known = d, n, model, replace(reach, neighbours=min(reach.neighbours, 5)), drift
+        c = allowed(candidates.join([candidates.moves_only(*known, t) for t in frames]), bans)
+        near = assign.onward(c, d.frame)
+        more = candidates.join([candidates.completing(*known, t, near) for t in frames])
+        c = candidates.join([c, allowed(more, bans)])
+        chosen = assign.solve(c, n, d.frame, d.conflicts)
     else:
+        c = candidates.join([candidates.leaving(d, n, model, reach, drift, t) for t in frames])
+        c = allowed(c, bans)
         chosen = program.solve(c, n, d.conflicts, settings.seconds)
     return links_of(c, chosen), chosen.real, chosen
 
 
 def refined(
-    d: Detections, model: Model, settings: Settings, ends: tuple[int, int]
+    d: Detections,
+    model: Model,
+    settings: Settings,
+    ends: tuple[int, int],
+    bans: Bans | None = None,
 ) -> tuple[Links, Bools, program.Chosen]:
     """Link; see where everything is going; link again, as often as is set."""
     drift = motion.still(d)
-    if model.motion.useful:
+    if model.motion.useful and settings.mode != "fast":
         for _ in range(settings.refine):
-            links, _, _ = solve(d, model, drift, settings, ends)
+            links, _, _ = solve(d, model, drift, settings, ends, bans)
             drift = motion.seen(d, links, model.motion)
-    return solve(d, model, drift, settings, ends)
+    return solve(d, model, drift, settings, ends, bans)
 
 
 def links_of(c: Candidates, chosen: program.Chosen) -> Links:
