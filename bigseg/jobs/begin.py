@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -200,12 +200,17 @@ def claim_result(
 
 
 def _made(former: Run, target: str) -> bool:
-    """Whether a former run made what is at `target`."""
-    output = former.settings.get("output")
-    if output is not None:
-        return bool(output == target)
-    image, name = former.settings.get("image", ""), former.settings.get("name", "")
-    return files.join(image, "labels", name) == target
+    """Whether a former run made what is at `target`, as its steps say."""
+    return any(target in _targets(step.values) for step in former.steps)
+
+
+def _targets(values: Any) -> Iterator[str]:
+    """All that a specification calls a target."""
+    if isinstance(values, dict):
+        for name, value in values.items():
+            if name == "target":
+                yield value
+            yield from _targets(value)
 
 
 def carry_out(

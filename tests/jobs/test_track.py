@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
 import numpy as np
 import pytest
 import tifffile
@@ -24,13 +26,6 @@ from bigseg.io.volume import Volume
 from bigseg.stages.lineages import read_lineages
 
 FRAMES, SIDE = 8, 120
-
-
-def discs() -> np.ndarray:
-    """Nine bright discs: (y, x) uint8."""
-    y, x = np.mgrid[:96, :96] % 32 - 16
-    noise = np.random.default_rng(0).integers(0, 12, (96, 96))
-    return (noise + 180 * (y**2 + x**2 < 81)).astype(np.uint8)
 
 
 def draw(frame: np.ndarray, label: int, y: float, x: float, radius: float = 5) -> None:
@@ -238,32 +233,30 @@ def test_short_tracks_without_relatives_are_dropped(tmp_path):
 
 @pytest.fixture
 def movie(tmp_path, monkeypatch):
-    """Nine bright discs that move one pixel right per frame, as an OME-Zarr image."""
+    """A piece of the bundled image that moves two pixels right per frame, as OME-Zarr."""
     monkeypatch.setattr("bigseg.plans.lattice.TILINGS", {2: Tiling(128, 16)})
-    frames = np.stack([np.roll(discs(), t, axis=1) for t in range(3)])
-    plan = plan_image(
-        str(tmp_path / "movie.zarr"), ("t", "y", "x"), frames.shape, frames.dtype, (1.0,) * 3,
-        (1, 64, 64),
-    )  # fmt: skip
-    create_image(plan)
-    volume = Volume.open(plan.url)
+    whole = tifffile.imread(resources.files("bigseg") / "samples" / "nuclei2d.tif")
+    frames = np.stack([whole[300:460, 300 - 2 * t : 460 - 2 * t] for t in range(3)])
+    url = str(tmp_path / "movie.zarr")
+    scale = (1.0, 1.0, 1.0)
+    create_image(plan_image(url, ("t", "y", "x"), frames.shape, frames.dtype, scale, (1, 64, 64)))
+    box = tuple(slice(0, n) for n in (3, 1, 160, 160))
     for t, frame in enumerate(frames):
-        volume.write((slice(t, t + 1), slice(0, 1), *(slice(0, n) for n in frame.shape)),
-                     frame[None, None])  # fmt: skip
-    return plan.url
+        Volume.open(url).write((slice(t, t + 1), *box[1:]), frame[None, None])
+    return url
 
 
 def test_an_image_is_segmented_and_tracked_in_one_run(movie):
-    settings = {"cluster": "serial", "model": "nuclei", "segment": {"block": (48, 48)}}
+    settings = {"cluster": "serial", "model": "nuclei", "segment": {"block": (64, 64)}}
     result = bigseg.track(movie, **settings)
-    assert (result.tracks, result.divisions) == (9, 0)
     assert result.labels == f"{movie}/labels/cells-tracks"
     assert label_names(movie) == ["cells", "cells-tracks"]
-    first, last = ids(result.labels)[[0, 2]]
-    np.testing.assert_array_equal(first[16::32, 16::32], last[16::32, 18::32])
+    first, _, last = ids(result.labels)
+    inner = first[20:-20, 20:-20], last[20:-20, 24:-16]
+    assert len(np.unique(inner[0])) > 4
+    assert (inner[0] == inner[1]).mean() > 0.95
     assert not np.isnan(read_table(f"{result.labels}/detections.parquet")["intensity"]).any()
-    page = files.get(result.report).decode()
-    assert "9</b><span>tracks" in page.replace("\n", "")
+    assert "<span>tracks</span>" in files.get(result.report).decode()
     with pytest.raises(OutputExists, match="is finished already"):
         bigseg.track(movie, **settings)
     again = bigseg.track(movie, overwrite=True, **settings)
