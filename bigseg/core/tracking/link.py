@@ -20,6 +20,9 @@ from bigseg.core.tracking.costs import Model
 from bigseg.core.tracking.detections import Bools, Detections, Ints, near_border
 from bigseg.core.tracking.edits import Bans, allowed, certain
 from bigseg.core.tracking.motion import Motion
+from bigseg.errors import SpecError
+
+MODES = ("global", "fast")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,13 @@ class Settings:
     """A part's own frames, and about how many detections."""
     seconds: float = 60.0
     """For an integer program, where a part needs one."""
+
+    def __post_init__(self) -> None:
+        if self.mode not in MODES:
+            raise SpecError(f"Mode '{self.mode}' is unknown; link in mode {' or '.join(MODES)}.")
+        for name, least in (("gap", 0), ("neighbours", 1), ("passes", 1), ("core_frames", 1)):
+            if getattr(self, name) < least:
+                raise SpecError(f"{name} is {getattr(self, name)}; {least} is the least.")
 
 
 @dataclass(frozen=True, slots=True)

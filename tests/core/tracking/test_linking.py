@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bigseg.core.tracking import rates
 from bigseg.core.tracking.detections import Detections, gather
 from bigseg.core.tracking.link import Linked, Settings, learn_from, link
+from bigseg.errors import SpecError
 from tests.core.tracking.moving import without, world
 
 MODES = ["global", "fast"]
@@ -166,3 +167,21 @@ def test_equal_sets_of_a_series_give_equal_links() -> None:
     d, _ = world(11, divide=0.08)
     sized = replace(d, size=np.full(len(d), 5.0))
     assert pairs(link(sized)) == pairs(link(sized))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"mode": "slow"}, "Mode 'slow' is unknown; link in mode global or fast"),
+        ({"gap": -1}, "gap is -1; 0 is the least"),
+        ({"core_frames": 0}, "core_frames is 0; 1 is the least"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(change: dict, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        Settings(**change)
+
+
+def test_a_link_over_no_frame_is_possible() -> None:
+    d = points((0, 1, 1), (2, 1, 1.5))
+    assert not pairs(link(d, Settings(gap=0)))
