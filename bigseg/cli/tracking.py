@@ -36,6 +36,7 @@ def add_to(app: typer.Typer) -> None:
             "bigseg track 01_RES/ tracked.zarr --voxel-size 1.0,0.09,0.09",
             "bigseg track 'masks/t*.tif' tracked.zarr --mode fast",
             "bigseg track embryo.zarr/labels/cells --max-step 8 --gap 3",
+            "bigseg track embryo.zarr/labels/cells --edits edits.toml --overwrite",
             "bigseg track movie.zarr --model nuclei",
         ),
     )(track)
@@ -149,6 +150,24 @@ def track(
             rich_help_panel=LINKS,
         ),
     ] = None,
+    edits: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Corrections, TOML or JSON: link, unlink, divide, delete. With --overwrite only "
+            "what they touch is linked again.",
+            rich_help_panel=LINKS,
+        ),
+    ] = None,
+    costs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="How objects move and divide, as 'bigseg calibrate' fits it to true tracks.",
+            show_default="estimated",
+            rich_help_panel=LINKS,
+        ),
+    ] = None,
     fill_gaps: Annotated[
         bool,
         typer.Option(
@@ -222,6 +241,8 @@ def track(
             max_division=max_division,
             divisions=False if no_divisions else None,
             min_length=min_length,
+            edits=edits,
+            costs=costs,
             fill_gaps=fill_gaps or None,
             ctc=ctc,
         ),

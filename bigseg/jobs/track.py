@@ -19,14 +19,14 @@ from bigseg.jobs.begin import (
     plan_run,
 )
 from bigseg.jobs.budget import PROCESS
-from bigseg.jobs.claim import Claim, Way, check_space
+from bigseg.jobs.claim import Claim, Way, check_space, kept_steps
 from bigseg.nets import weights
 from bigseg.plans.track import plan_track
 from bigseg.run.folder import Run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.specs.segment import parse_as
 from bigseg.specs.track import TrackSpec
-from bigseg.stages import detect, report, track_publish
+from bigseg.stages import detect, report, track_edits, track_publish
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,17 @@ class Tracked:
     report: str
     run: str
     seconds: float
+    parts: int = 0
+    """Parts that the series was linked in."""
+    solved: int = 0
+    """Of these, how many were solved; solutions of the others were there."""
 
     def text(self) -> str:
         """Say it to a person."""
         return (
             f"{self.tracks} tracks in {self.lineages} lineages, {self.divisions} divisions, in "
             f"{self.seconds:.1f} s\n"
+            f"{self.solved} of {self.parts} parts linked anew\n"
             f"labels  {self.labels}\n"
             f"table   {self.table}\n"
             f"report  {self.report}\n"
@@ -158,6 +163,7 @@ def _claimed(spec: TrackSpec, run: str | None, overwrite: bool) -> Claim:
     claimed = claim_result(
         made, spec.target, [spec.labels], overwrite=overwrite, is_kind=is_tracking, keeps=True
     )
+    _check_edits(claimed)
     if spec.segmentation is None:
         return claimed
     if claimed.way is Way.NEW and files.names(spec.source):
@@ -167,6 +173,16 @@ def _claimed(spec: TrackSpec, run: str | None, overwrite: bool) -> Claim:
         )
     check_space(url, planned)
     return replace(claimed, besides=(spec.source,))
+
+
+def _check_edits(claimed: Claim) -> None:
+    """Refuse corrections of what is not there before a former result is replaced."""
+    run = claimed.run
+    edited = next((s.spec for s in run.steps if isinstance(s.spec, track_edits.Spec)), None)
+    if edited is None or claimed.way is not Way.REUSE:
+        return
+    if "detections" in kept_steps(open_run(run.url), run):
+        track_edits.looked_up(edited)
 
 
 def _absolute(spec: TrackSpec, run: str | None) -> tuple[TrackSpec, str]:
@@ -185,6 +201,7 @@ def _do(claimed: Claim, cluster: str | None, workers: int | None, listener: List
     run = claimed.run
     seconds = carry_out(claimed, cluster=cluster, workers=workers, listener=listener)
     facts = Ledger.of(run, run.step("lineages")).finished() or {}
+    linked = Ledger.of(run, run.step("link")).finished() or {}
     return Tracked(
         labels=claimed.target,
         tracks=int(facts["tracks"]),
@@ -194,4 +211,6 @@ def _do(claimed: Claim, cluster: str | None, workers: int | None, listener: List
         report=report.url(run.url),
         run=run.url,
         seconds=seconds,
+        parts=int(linked["parts"]),
+        solved=int(linked["parts"]) - int(linked["kept"]),
     )

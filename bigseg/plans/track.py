@@ -20,6 +20,7 @@ from bigseg.plans.segment import describe_models, plan_segment
 from bigseg.plans.steps import Step
 from bigseg.run.folder import is_run
 from bigseg.specs.track import TrackSpec
+from bigseg.specs.track_edits import frame_of, name_of, read_edits
 from bigseg.stages import (
     detect,
     detections,
@@ -28,6 +29,7 @@ from bigseg.stages import (
     link,
     tile_pyramid,
     track_challenge,
+    track_edits,
     track_graph,
     track_publish,
     track_report,
@@ -61,7 +63,8 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
         core_objects=spec.objects_per_block,
     )
     learned = learn.Spec(run=run, frames=series.shape[0], settings=settings)
-    linked = link.Spec(learned=learned, packs=_packs(spec, found))
+    edited = _edited(spec, series, found)
+    linked = link.Spec(learned=learned, packs=_packs(spec, found), edited=edited)
     put_together = lineages.Spec(
         linked=linked,
         merging=spec.merging,
@@ -75,6 +78,7 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
         Step("detect", "detect", found),
         Step("detections", "detections", detections.Spec(found=found)),
         Step("learn", "learn", learned),
+        *([] if edited is None else [Step("edits", "track_edits", edited)]),
         Step("link", "link", linked),
         Step("lineages", "lineages", put_together),
         Step("write-tracks", "write_tracks", written),
@@ -86,6 +90,20 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
         steps.append(Step("ctc", "track_challenge", _challenge(spec, written, spec.ctc)))
     steps.append(Step("report", "track_report", track_report.Spec(settings=spec, write=written)))
     return steps
+
+
+def _edited(spec: TrackSpec, series: Series, found: detect.Spec) -> track_edits.Spec | None:
+    """Corrections, if there are any; whether their objects are there is found out later."""
+    if spec.edits is None:
+        return None
+    edits = read_edits(spec.edits)
+    for one in edits.objects:
+        if frame_of(one) >= series.shape[0]:
+            raise SpecError(
+                f"{spec.edits} speaks of {name_of(one)}, but {series.url} has {series.shape[0]} "
+                "frames, counted from 0."
+            )
+    return track_edits.Spec(run=found.run, edits=edits, found=found)
 
 
 def _challenge(spec: TrackSpec, written: write_tracks.Spec, folder: str) -> track_challenge.Spec:

@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -31,6 +31,7 @@ class Place(BaseModel):
 
 
 Named = Object | Place
+Thing = TypeVar("Thing")
 
 
 class Link(BaseModel):
@@ -87,7 +88,7 @@ class TrackEdits(BaseModel):
 
     @model_validator(mode="after")
     def _consistent(self) -> TrackEdits:
-        ways = Counter(self.ways)
+        ways = self.ways
         if twice := _several(ways):
             raise ValueError(
                 f"the link from {name_of(twice[0])} to {name_of(twice[1])} is there twice; once is "
@@ -137,7 +138,7 @@ def name_of(one: Named) -> str:
     return f"label {one[1]} of frame {one[0]}"
 
 
-def _several(things: Iterable[Named] | Counter[tuple[Named, Named]], most: int = 1) -> object:
+def _several(things: Iterable[Thing], most: int = 1) -> Thing | None:
     """The first of some things that is there more than `most` times."""
     return next((thing for thing, count in Counter(things).items() if count > most), None)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +12,20 @@ from bigseg import files
 from bigseg.core.objects import Table
 from bigseg.core.tracking.blocks import Links, stitch
 from bigseg.core.tracking.descent import detection_table, track_table
+from bigseg.core.tracking.edits import Edits
 from bigseg.core.tracking.filling import gaps
 from bigseg.core.tracking.lineage import Lineages, lineages
 from bigseg.errors import ImageError, NotFound
 from bigseg.grid import Block, Grid
 from bigseg.io.tables import read_table, write_table
-from bigseg.stages import detections, learn, link
+from bigseg.stages import detections, learn, link, track_edits
 from bigseg.types import Facts, StageSpec
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 MADE_BY = {
     "learn": ("model.json", "cores.json"),
+    "edits": ("edits.json",),
     "link": ("links", "rejected"),
     "lineages": ("ids", "gaps", "total.parquet"),
     "write-tracks": ("drawn.parquet",),
@@ -98,11 +100,13 @@ class Found:
     """(n,) False for objects that were taken for false."""
     dropped: int
     """Links at faces of parts that disagreed."""
+    deleted: int = 0
+    """Objects that corrections say are none."""
 
     def some(self, keep: Bools) -> Found:
         """Only some objects, and the links between them."""
         inner = keep[self.links].all(axis=1)
-        return Found(self.table, self.links[inner], self.gain[inner], keep, self.dropped)
+        return replace(self, links=self.links[inner], gain=self.gain[inner], keep=keep)
 
 
 def check(spec: Spec) -> None:
@@ -125,12 +129,30 @@ def read(spec: Spec, block: Block) -> Found:
     whole, dropped = stitch([Links(ends[0], ends[1], links["division"], links["gain"])])
     keep = np.ones(len(table["frame"]), np.bool_)
     keep[rows.of(rejected["frame"], rejected["label"])] = False
-    return Found(table, np.stack([whole.source, whole.target], 1), whole.gain, keep, dropped)
+    found = Found(table, np.stack([whole.source, whole.target], 1), whole.gain, keep, dropped)
+    if spec.linked.edited is None:
+        return found
+    return _corrected(found, rows, track_edits.read_edits(spec.run))
+
+
+def _corrected(found: Found, rows: _Rows, edits: Edits) -> Found:
+    """Add the links that are given, and drop what is deleted; parts have made room for both."""
+    given = np.stack([rows.of(*edits.links[:, k : k + 2].T) for k in (0, 2)], axis=1)
+    gone = np.unique(rows.of(*edits.deleted.T))
+    keep = found.keep.copy()
+    keep[gone] = False
+    return replace(
+        found,
+        links=np.concatenate([found.links, given]),
+        gain=np.concatenate([found.gain, np.zeros(len(given))]),
+        keep=keep,
+        deleted=len(gone),
+    )
 
 
 def block(spec: Spec, block: Block, data: Found) -> Facts:
     """Number tracks and lineages, and write their tables."""
-    rejected = int((~data.keep).sum())
+    rejected = int((~data.keep).sum()) - data.deleted
     found = _lineages(data, spec.merging)
     if spec.min_length > 1:
         data = data.some(_long_enough(data.keep, found, spec.min_length))
@@ -142,7 +164,8 @@ def block(spec: Spec, block: Block, data: Found) -> Facts:
     return {
         "detections": len(data.keep),
         "rejected": rejected,
-        "short": int((~data.keep).sum()) - rejected,
+        "deleted": data.deleted,
+        "short": int((~data.keep).sum()) - rejected - data.deleted,
         "tracks": len(found),
         "lineages": int(found.lineage.max(initial=0)),
         "divisions": int((found.daughters > 1).sum()),

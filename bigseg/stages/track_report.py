@@ -104,8 +104,9 @@ def _summary(found: Lineages, steps: Sequence[StepTimes]) -> str:
         (f"{counted.get('lineages', 0):,}", "lineages"),
         (f"{counted.get('divisions', 0):,}", "divisions"),
         (f"{counted.get('rejected', 0):,}", "objects taken for false"),
-        (f"{solved.get('worst_gap', 0):.2g}", "farthest from the optimum, of all parts"),
     ]
+    if solved.get("worst_gap") is not None:
+        numbers.append((f"{solved['worst_gap']:.2g}", "farthest from the optimum, of all parts"))
     return page.strip(numbers)
 
 
