@@ -219,7 +219,7 @@ class Killed(Exception):
     pass
 
 
-STEPS = ("divide", "renumber", "rewrite", "tabulate", "finish")
+STEPS = ("divide", "renumber", "rewrite", "tabulate", "recount", "finish")
 
 
 @pytest.mark.parametrize("after", [False, True])

@@ -92,7 +92,7 @@ def correct(
     url = files.absolute(run)
     wanted = None if corrections is None else read_corrections(corrections)
     state = open_state(url)
-    begun = pending(url)
+    begun = pending(state.graph)
     if begun is not None:
         if dry_run:
             raise SpecError(
@@ -104,7 +104,7 @@ def correct(
         state = open_state(url)
     if wanted is None:
         raise SpecError(f"No correction of {url} was interrupted; name a file of corrections.")
-    for place in (url, state.written.target):
+    for place in (url, state.target):
         files.check_writable(place)
     change = plan_change(state, wanted)
     if dry_run or not (change.merged or change.split):
@@ -122,11 +122,11 @@ def _result(
     entry: Entry | None = None,
 ) -> Corrected:
     return Corrected(
-        labels=state.written.target,
+        labels=state.target,
         merged=tuple((tuple(ids), id) for ids, id in plan["merged"]),
         split=tuple((id, tuple(ids)) for id, ids in plan["split"]),
         blocks=len(plan["blocks"]),
-        of_blocks=len(state.opinions.grid),
+        of_blocks=len(state.grids[0]),
         coarser_blocks=sum(map(len, plan["levels"])),
         objects=count,
         record=None if entry is None else entry.url,

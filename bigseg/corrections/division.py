@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from bigseg.core.constraints import part_shape
 from bigseg.core.objects import HIGH, LOW, SUMS, Table, measure_objects
 from bigseg.corrections.parts import Parts, together
-from bigseg.corrections.state import State, blocks_of
+from bigseg.corrections.state import State
 from bigseg.errors import SpecError
-from bigseg.grid import Block, Box, Index, intersection, size, within
+from bigseg.grid import Box, Index, intersection, size, within
 from bigseg.io.volume import Volume
 from bigseg.stages import divisions
 
@@ -34,8 +34,8 @@ class Divided:
         """Begin with what earlier corrections have divided."""
         if number not in self.voxels:
             block = state.block(number).id
-            self.voxels[number] = divisions.read_voxels(state.url, block)
-            rows = divisions.read_divided(state.url, block)
+            self.voxels[number] = divisions.read_voxels(state.graph, block)
+            rows = divisions.read_divided(state.graph, block)
             if rows is not None:
                 self.rows[number] = rows
 
@@ -101,7 +101,7 @@ def divide(
     unseen = parts.rows["voxels"] == 0  # whatever their piece, nothing of them is written
     first = int(kinds[kinds >= 0].min())
     new, piece = [parts.some(unseen)], [np.full(int(unseen.sum()), first, np.int64)]
-    for number in blocks_of(state, box):
+    for number in state.nodes.near(box):
         ours = parts.some((parts.block == number) & ~unseen)
         if len(ours):
             made, of = _divide_block(state, divided, ours, (box, pieces))
@@ -116,10 +116,10 @@ def _divide_block(
 ) -> tuple[Parts, NDArray[np.int64]]:
     """Nodes of one block after an object was cut, and the piece of each."""
     number = int(ours.block[0])
-    block = state.block(number)
-    zone = intersection(cut[0], block.write) or block.write
+    whole = state.nodes.box(number)
+    zone = intersection(cut[0], whole) or whole
     divided.load(state, number)
-    labels = divisions.read_labels(state.opinions, block, zone)
+    labels = state.nodes.labels(number, zone)
     pieces = cut[1][within(zone, cut[0])[1:]]
     after = _pieces(ours, labels, pieces, divided.next_local(state, number))
     torn = np.bincount(after.source, minlength=len(ours))[after.source] > 1
@@ -127,7 +127,7 @@ def _divide_block(
     if torn.any():
         rows = _rows(state, parts, after, zone)
         parts = replace(parts, divided=parts.divided | torn, rows=rows)
-        divided.add(number, _voxels(after, torn, zone, block), parts.some(torn).rows)
+        divided.add(number, _voxels(after, torn, zone, whole), parts.some(torn).rows)
     return parts, after.piece
 
 
@@ -165,7 +165,7 @@ def _rows(state: State, parts: Parts, after: _After, zone: Box) -> Table:
     back = np.argsort(order)
     dense = np.searchsorted(np.r_[0, after.local[order]], after.labels).astype(np.uint32)
     measured = measure_objects(
-        dense, read=zone, write=zone, shape=state.opinions.shape, count=len(order)
+        dense, read=zone, write=zone, shape=state.nodes.shape, count=len(order)
     )
     rows = {name: column.copy() for name, column in parts.rows.items()}
     share = measured["voxels"][back] / np.maximum(rows["voxels"], 1)
@@ -174,18 +174,18 @@ def _rows(state: State, parts: Parts, after: _After, zone: Box) -> Table:
     for name in rows:
         if name == "voxels_total" or name.startswith("class_"):
             rows[name] = np.rint(rows[name] * share).astype(rows[name].dtype)
-    axes = [a for a, n in enumerate(state.opinions.shape[1:]) if n > 1 and (a or not state.flat)]
+    axes = [a for a, n in enumerate(state.nodes.shape[1:]) if n > 1 and (a or not state.nodes.flat)]
     rows["touches_border"] = np.logical_or.reduce(
-        [(rows[LOW[a]] == 0) | (rows[HIGH[a]] == state.opinions.shape[1 + a]) for a in axes]
+        [(rows[LOW[a]] == 0) | (rows[HIGH[a]] == state.nodes.shape[1 + a]) for a in axes]
     )
     rows["id"] = after.local.astype(rows["id"].dtype)
     return rows
 
 
-def _voxels(after: _After, torn: NDArray[np.bool_], zone: Box, block: Block) -> divisions.Voxels:
-    """Places of nodes that were torn, in the block's own box, and their local ids."""
+def _voxels(after: _After, torn: NDArray[np.bool_], zone: Box, whole: Box) -> divisions.Voxels:
+    """Places of nodes that were torn, in all that the block has labelled, and their local ids."""
     place = np.nonzero(np.isin(after.labels, after.local[torn]))
-    shift = [s.start for s in within(zone, block.write)[1:]]
-    own = size(block.write)[1:]
+    shift = [s.start for s in within(zone, whole)[1:]]
+    own = size(whole)[1:]
     flat = np.ravel_multi_index(tuple(p + s for p, s in zip(place, shift, strict=True)), own)
     return flat.astype(np.int64), after.labels[place].astype(np.uint32)

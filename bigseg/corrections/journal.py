@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,17 +20,19 @@ import numpy as np
 from bigseg import files
 from bigseg.core.objects import Table
 from bigseg.core.pyramid import shrunk
+from bigseg.corrections.block_nodes import blocks_of
+from bigseg.corrections.nodes import Besides
 from bigseg.corrections.plan import Change
 from bigseg.corrections.spec import Corrections
 from bigseg.corrections.state import State, bounds
 from bigseg.errors import BigsegError
-from bigseg.grid import Box, Grid
+from bigseg.grid import Box, Index
 from bigseg.io.scratch import scratch
 from bigseg.io.table_rows import replace_rows
 from bigseg.io.tables import read_table, write_table
 from bigseg.run.ledger import Ledger
 from bigseg.specs.segment import parse_as
-from bigseg.stages import divisions, graph, objects, publish, pyramid, report, write
+from bigseg.stages import divisions, graph, objects, publish, report, seams
 from bigseg.version import VERSION
 
 THREADS = 4
@@ -57,8 +60,8 @@ class Entry:
 
 def write_entry(state: State, corrections: Corrections, change: Change) -> Entry:
     """Store what a correction changes, as its own folder; nothing of the run changes yet."""
-    parent = divisions.corrections_url(state.url)
-    numbers = _numbers(state.url)
+    parent = divisions.corrections_url(state.graph)
+    numbers = _numbers(state.graph)
     url = files.join(parent, f"{(numbers[-1] if numbers else 0) + 1:04d}")
     files.remove(url)  # what was not decided
     parts, moved = change.parts, change.id != change.parts.id
@@ -82,19 +85,34 @@ def write_entry(state: State, corrections: Corrections, change: Change) -> Entry
         "divided": divided,
         **touched_blocks(state, change),
     }
+    for number, (name, table) in enumerate(besides_of(state, change).tables.items()):
+        _put(url, f"besides-{number}", table)
+        plan["besides"].append(name)
     files.put(files.join(url, PLAN), json.dumps(plan).encode())
     return Entry(url, plan)
 
 
+def besides_of(state: State, change: Change) -> Besides:
+    """What a correction changes besides the voxels of nodes."""
+    return state.nodes.besides(change.parts.id, change.id, change.parts.rows)
+
+
 def touched_blocks(state: State, change: Change) -> dict[str, Any]:
-    """Numbers of the blocks that are written again, on the finest level and on each coarser one."""
-    rows, moved = change.parts.rows, change.moved
-    boxes = [bounds(rows, int(row)) for row in np.flatnonzero(moved)]
+    """Numbers of the blocks that are written again, on the finest level and on each coarser one.
+
+    And of those at whose faces other things may be decided now.
+    """
+    rows = change.parts.rows
+    boxes = [bounds(rows, int(row)) for row in np.flatnonzero(change.moved)]
+    boxes += besides_of(state, change).boxes
     levels = []
-    for level in state.levels:
-        boxes = [_coarser(box, level) for box in boxes]
-        levels.append(sorted({n for box in boxes for n in _meeting(level.grid, box)}))
-    return {"blocks": np.unique(change.parts.block[moved]).tolist(), "levels": levels}
+    for number, grid in enumerate(state.grids):
+        if number:
+            boxes = [_coarser(box, state.factors[number - 1], grid.shape) for box in boxes]
+        levels.append(sorted({n for box in boxes for n in blocks_of(grid, box)}))
+    blocks = np.unique(change.parts.block[change.id != change.parts.id]).tolist()
+    near = {n for block in blocks for n in state.nodes.near(state.nodes.box(block), 1)}
+    return {"blocks": levels[0], "levels": levels[1:], "near": sorted(near), "besides": []}
 
 
 def pending(run: str) -> Entry | None:
@@ -111,41 +129,54 @@ def apply(state: State, entry: Entry) -> int:
     for step in (divide, renumber, rewrite):
         step(state, entry)
     count = tabulate(state, entry)
+    recount(state, entry)
     finish(state, entry, count)
     return count
 
 
 def divide(state: State, entry: Entry) -> None:
-    """Put pieces of divided objects in force."""
+    """Put pieces of divided objects in force, and what changes besides."""
     for block in entry.plan["divided"]:
-        write_table(divisions.voxels_url(state.url, block), entry.table(f"{block}-voxels"))
-        write_table(divisions.rows_url(state.url, block), entry.table(f"{block}-nodes"))
+        write_table(divisions.voxels_url(state.graph, block), entry.table(f"{block}-voxels"))
+        write_table(divisions.rows_url(state.graph, block), entry.table(f"{block}-nodes"))
+    for number, name in enumerate(entry.plan["besides"]):
+        write_table(files.join(state.graph, name), entry.table(f"besides-{number}"))
 
 
 def renumber(state: State, entry: Entry) -> None:
     """Give nodes their new ids."""
     nodes = entry.table("nodes")
     if len(nodes["node"]):
-        stored = scratch(graph.ids_url(state.url))
+        stored = scratch(graph.ids_url(state.graph))
         stored.set_coordinate_selection((nodes["node"].astype(np.int64),), nodes["id"])
-    write_table(graph.total_url(state.url), {"objects": np.array([entry.plan["largest"]])})
+    write_table(graph.total_url(state.graph), {"objects": np.array([entry.plan["largest"]])})
 
 
 def rewrite(state: State, entry: Entry) -> None:
     """Write the blocks of all levels that changed, from the finest to the coarsest."""
+    every = [entry.plan["blocks"], *entry.plan["levels"]]
     with ThreadPoolExecutor(THREADS) as pool:
-        list(pool.map(lambda n: _do(write, state.written, n), entry.plan["blocks"]))
-        for level, numbers in zip(state.levels, entry.plan["levels"], strict=True):
-            list(pool.map(lambda n, spec=level: _do(pyramid, spec, n), numbers))
+        for step, numbers in zip(state.levels, every, strict=True):
+            list(pool.map(partial(_do, step.module, step.spec), numbers))
 
 
 def tabulate(state: State, entry: Entry) -> int:
     """Put the new rows into the object table, and beside the labels; return how many it has."""
-    table = objects.table_url(state.url)
-    gone = np.array(entry.plan["touched"], np.int64)
-    count = replace_rows(table, gone, entry.table("objects"))
-    files.put(publish.table_url(state.written.target), files.get(table))
+    table = objects.table_url(state.graph)
+    touched = np.array(entry.plan["touched"], np.int64)
+    gone, rows = state.nodes.tabulated(touched, entry.table("objects"), entry.plan["blocks"])
+    count = replace_rows(table, gone, rows)
+    files.put(publish.table_url(state.target), files.get(table))
+    state.nodes.publish(entry.table("nodes"), entry.plan["divided"])
     return count
+
+
+def recount(state: State, entry: Entry) -> None:
+    """Count again what is decided at the faces of blocks that hold touched objects."""
+    for step in state.run.steps:
+        if isinstance(step.spec, seams.Spec) and step.spec.joined.run == state.graph:
+            facts = seams.recount(step.spec, entry.plan["near"])
+            Ledger.of(state.run, step).finish(facts)
 
 
 def finish(state: State, entry: Entry, count: int) -> None:
@@ -153,8 +184,7 @@ def finish(state: State, entry: Entry, count: int) -> None:
 
     The report comes last: it shows what is, so nothing is lost if it cannot be made.
     """
-    step = next(step for step in state.run.steps if step.stage == "publish")
-    ledger = Ledger.of(state.run, step)
+    ledger = Ledger.of(state.run, state.run.step("publish"))
     ledger.finish({**(ledger.finished() or {}), "objects": count})
     time = datetime.now(UTC).isoformat(timespec="seconds")
     files.put(files.join(entry.url, DONE), json.dumps({"time": time, "objects": count}).encode())
@@ -179,18 +209,8 @@ def _put(url: str, name: str, columns: Table) -> None:
     write_table(files.join(url, f"{name}.parquet"), columns)
 
 
-def _coarser(box: Box, level: pyramid.Spec) -> Box:
-    """Voxels of a level that are made of a box of the finer level."""
-    low = (s.start // f for s, f in zip(box, level.factors, strict=True))
-    high = shrunk(tuple(s.stop for s in box), level.factors)
-    return tuple(
-        slice(min(a, n - 1), min(b, n)) for a, b, n in zip(low, high, level.shape, strict=True)
-    )
-
-
-def _meeting(grid: Grid, box: Box) -> list[int]:
-    """Numbers of the blocks of a grid that meet a box."""
-    spans = [np.arange(s.start // b, -(-s.stop // b)) for s, b in zip(box, grid.block, strict=True)]
-    mesh = np.meshgrid(*spans, indexing="ij")
-    numbers = np.ravel_multi_index(tuple(m.ravel() for m in mesh), grid.counts)
-    return [int(n) for n in numbers]
+def _coarser(box: Box, factors: Index, shape: Index) -> Box:
+    """Voxels of a level, of `shape`, that are made of a box of the finer level."""
+    low = (s.start // f for s, f in zip(box, factors, strict=True))
+    high = shrunk(tuple(s.stop for s in box), factors)
+    return tuple(slice(min(a, n - 1), min(b, n)) for a, b, n in zip(low, high, shape, strict=True))

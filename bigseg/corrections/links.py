@@ -65,7 +65,7 @@ def check_places(state: State, links: Links, found: Table) -> None:
     for number, group in enumerate(links.together, 1):
         for what, where in (("frame", frame), ("plane", plane)):
             places = {where[of[element]]: of[element] for element in group}
-            if len(places) > 1 and (what == "frame" or state.flat):
+            if len(places) > 1 and (what == "frame" or state.nodes.flat):
                 (one, a), (two, b) = sorted(places.items())[:2]
                 raise SpecError(
                     f"Merge {number} joins object {a} of {what} {one} with {b} of {what} {two}; "

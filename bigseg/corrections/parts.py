@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.core.objects import Table
-from bigseg.corrections.state import State, blocks_of, bounds
+from bigseg.corrections.state import State, bounds
 from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_table
 from bigseg.stages import components, divisions, graph
@@ -43,10 +43,10 @@ class Parts:
 def find_parts(state: State, found: Table) -> Parts:
     """All nodes of objects, given their rows; also nodes that only a neighbour's band shows."""
     numbers = {
-        n for row in range(len(found["id"])) for n in blocks_of(state, bounds(found, row), 1)
+        n for row in range(len(found["id"])) for n in state.nodes.near(bounds(found, row), 1)
     }
     ids = found["id"].astype(np.int64)
-    divided = divisions.divided_blocks(state.url)
+    divided = divisions.divided_blocks(state.graph)
     parts = []
     node, id = _nodes(state, np.array(sorted(numbers)), ids)
     block = np.searchsorted(state.offsets, node, "right") - 1
@@ -54,7 +54,7 @@ def find_parts(state: State, found: Table) -> Parts:
     for number in sorted({*np.unique(block).tolist(), *extra}):
         here = block == number
         local, final = node[here] - state.offsets[number] + 1, id[here]
-        changed = divisions.read_divided(state.url, state.block(number).id)
+        changed = divisions.read_divided(state.graph, state.block(number).id)
         if changed is not None:
             new = changed["id"] > state.offsets[number + 1] - state.offsets[number]
             new &= np.isin(changed["final"].astype(np.int64), ids)
@@ -69,7 +69,7 @@ def _nodes(
     state: State, numbers: NDArray[np.int64], ids: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Nodes of some blocks that have one of some ids, and their ids; read in stretches."""
-    stored = scratch(graph.ids_url(state.url))
+    stored = scratch(graph.ids_url(state.graph))
     nodes, finals = [], []
     for stretch in np.split(numbers, np.flatnonzero(np.diff(numbers) > 1) + 1):
         first, last = state.offsets[stretch[0]], state.offsets[stretch[-1] + 1]
@@ -89,7 +89,7 @@ def _some_of(
     number: int,
     changed: Table | None,
 ) -> Parts:
-    rows = divisions.read_rows(state.url, state.block(number).id)
+    rows = divisions.read_rows(state.graph, state.block(number).id)
     rows = {name: column[local - 1] for name, column in rows.items()}
     divided = np.isin(local, changed["id"].astype(np.int64) if changed else [])
     return Parts(np.full(len(local), number, np.int64), local, final, divided, rows)
@@ -115,7 +115,7 @@ def find_edges(state: State, parts: Parts) -> tuple[NDArray[Any], NDArray[Any], 
     ends: list[list[NDArray[Any]]] = [[], []]
     costs = [np.zeros(0)]
     for number in np.unique(parts.block).tolist():
-        table = read_table(graph.edges_url(state.url, state.block(number).id))
+        table = read_table(graph.edges_url(state.graph, state.block(number).id))
         both = [
             state.offsets[table[f"{name}_block"]] + table[name].astype(np.int64) - 1
             for name in "uv"

@@ -68,7 +68,7 @@ def plan_change(state: State, corrections: Corrections) -> Change:
     for number in np.unique(parts.block[parts.divided]).tolist():
         divided.load(state, number)
     _note_ids(divided, parts, id)
-    rows = _rows(state, parts, id)
+    rows = state.nodes.rows(_rows(state, parts, id))
     merged = [
         (sorted(set(parts.id[id == i].tolist())), int(i))
         for i in np.unique(id)
@@ -121,6 +121,7 @@ class _Units:
                     for n, k in zip(spots, kinds, strict=True)
                 ]
                 box = bounds(self.found, row)
+                self.state.nodes.check_divisible(id, [self.links.spots[n].name for n in spots])
                 parts, piece, of = divide(self.state, self.divided, box, parts, seeds)
             else:
                 u, v, costs = find_edges(self.state, parts)
@@ -188,7 +189,7 @@ def _name(
     highest = np.iinfo(state.image.dtype).max
     if largest > highest:
         raise SpecError(
-            f"The corrections need the id {largest}, but {state.written.target} holds "
+            f"The corrections need the id {largest}, but {state.target} holds "
             f"{state.image.dtype}, up to {highest}; run the segmentation again with fewer objects."
         )
     return name[root][unit], largest

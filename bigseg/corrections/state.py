@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import product
+from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.core.objects import Table
+from bigseg.core.pyramid import factors_between
+from bigseg.corrections.block_nodes import BlockNodes
+from bigseg.corrections.nodes import Nodes
+from bigseg.corrections.plane_nodes import PlaneNodes
+from bigseg.corrections.tile_nodes import TileNodes
 from bigseg.errors import SpecError
-from bigseg.grid import Block, Box
+from bigseg.grid import Block, Box, Grid, Index
 from bigseg.io.ome import Image, describe
 from bigseg.io.scratch import scratch
 from bigseg.io.table_rows import read_rows
@@ -20,10 +26,12 @@ from bigseg.io.tables import read_table
 from bigseg.jobs.claim import is_finished
 from bigseg.run.folder import Run, Step, open_run
 from bigseg.run.ledger import Ledger
-from bigseg.stages import components, divisions, graph, objects, pyramid, write
-from bigseg.stages.opinions import Opinions
+from bigseg.stages import components, divisions, graph, objects, volumes
 
 BOX = ("z", "y", "x")
+WRITING = ("write", "write_tiles", "write_slices")
+"""Stages that write labels which can be corrected."""
+SHRINKING = ("pyramid", "tile_pyramid")
 
 
 @dataclass(frozen=True)
@@ -31,11 +39,11 @@ class State:
     """What corrections need to know of a run."""
 
     run: Run
-    opinions: Opinions
+    nodes: Nodes
     joined: components.Spec
     judged: objects.Spec
-    written: write.Spec
-    levels: tuple[pyramid.Spec, ...]
+    levels: tuple[Step, ...]
+    """What writes each level of the labels, the finest first."""
     image: Image
     """The label image."""
     offsets: NDArray[np.int64]
@@ -47,19 +55,34 @@ class State:
         return self.run.url
 
     @property
-    def objects(self) -> int:
-        """How many objects there are."""
-        step = next(step for step in self.run.steps if step.stage == "publish")
-        return int((Ledger.of(self.run, step).finished() or {}).get("objects", 0))
+    def graph(self) -> str:
+        """Where the graph is."""
+        return self.nodes.run
 
     @property
-    def flat(self) -> bool:
-        """Whether each plane has objects of its own."""
-        return self.opinions.ndim == 2
+    def target(self) -> str:
+        """URL of the label image."""
+        return self.image.url
+
+    @property
+    def objects(self) -> int:
+        """How many objects there are."""
+        return int((Ledger.of(self.run, self.run.step("publish")).finished() or {})["objects"])
+
+    @property
+    def grids(self) -> list[Grid]:
+        """Blocks in which each level is written."""
+        return [step.spec.grid for step in self.levels]
+
+    @cached_property
+    def factors(self) -> list[Index]:
+        """By how much each level is coarser than the one before, from the second."""
+        shapes = [grid.shape for grid in self.grids]
+        return [factors_between(a, b) for a, b in pairwise(shapes)]
 
     def block(self, number: int) -> Block:
-        """Block of a number."""
-        return self.opinions.grid[number]
+        """Block of nodes of a number."""
+        return self.nodes.grid[number]
 
 
 @dataclass(frozen=True)
@@ -85,36 +108,47 @@ def open_state(url: str) -> State:
         It is not finished, or of a kind that cannot be corrected.
     """
     run = open_run(url)
-    by_stage: dict[str, Any] = {step.stage: step for step in run.steps}
-    lacking = {"components", "objects", "write", "publish"} - set(by_stage)
-    if lacking:
+    levels = tuple(step for step in run.steps if step.stage in (*WRITING, *SHRINKING))
+    if not levels or levels[0].stage not in WRITING:
         raise SpecError(
-            f"The run {url} has no step '{min(lacking)}'; only runs that segment an image in "
-            "blocks can be corrected."
+            f"The run {url} makes no objects that can be corrected; runs of 'bigseg segment' and "
+            "'bigseg merge' do."
         )
     if not is_finished(run):
         raise SpecError(f"The run {url} is not finished; 'bigseg run {url}' continues it.")
-    written = _spec(by_stage["write"], write.Spec)
-    judged = _spec(by_stage["objects"], objects.Spec)
-    levels = [_spec(step, pyramid.Spec) for step in run.steps if step.stage == "pyramid"]
-    offsets, _ = graph.read_offsets(url, judged.counts)
+    nodes = _nodes(levels[0])
+    joined, judged = _graph(run, nodes.run)
+    offsets, _ = graph.read_offsets(nodes.run, judged.counts)
     return State(
         run=run,
-        opinions=written.opinions,
-        joined=_spec(by_stage["components"], components.Spec),
+        nodes=nodes,
+        joined=joined,
         judged=judged,
-        written=written,
-        levels=tuple(levels),
-        image=describe(written.target),
+        levels=levels,
+        image=describe(nodes.target),
         offsets=offsets,
-        largest=int(read_table(graph.total_url(url))["objects"][0]),
+        largest=int(read_table(graph.total_url(nodes.run))["objects"][0]),
     )
 
 
-def _spec(step: Step, kind: type[Any]) -> Any:
-    if not isinstance(step.spec, kind):
-        raise SpecError(f"The step '{step.name}' is of a kind that cannot be corrected.")
-    return step.spec
+def _nodes(writing: Step) -> Nodes:
+    """What is known of nodes by the step that writes their labels."""
+    kinds: dict[str, Any] = {
+        "write": BlockNodes,
+        "write_tiles": TileNodes,
+        "write_slices": PlaneNodes,
+    }
+    nodes: Nodes = kinds[writing.stage](writing.spec)
+    return nodes
+
+
+def _graph(run: Run, url: str) -> tuple[components.Spec, objects.Spec]:
+    """How the nodes of a graph were joined and judged; a run of slices has two graphs."""
+    specs: list[Any] = [step.spec for step in run.steps]
+    specs += [spec.judged for spec in specs if isinstance(spec, volumes.Spec)]
+    joined = next(s for s in specs if isinstance(s, components.Spec) and s.run == url)
+    judged = next(s for s in specs if isinstance(s, objects.Spec) and s.run == url)
+    return joined, judged
 
 
 def find_spots(state: State, points: Sequence[tuple[int, ...]]) -> list[Spot]:
@@ -129,27 +163,22 @@ def find_spots(state: State, points: Sequence[tuple[int, ...]]) -> list[Spot]:
 
 
 def _spot(state: State, point: tuple[int, ...]) -> Spot:
-    axes, grid = state.image.axes, state.opinions.grid
+    axes, shape = state.image.axes, state.nodes.shape
     name = f"({', '.join(map(str, point))})"
     if len(point) != len(axes):
         raise SpecError(
             f"The point {name} must have {len(axes)} numbers, {', '.join(axes)}, as "
-            f"{state.written.target} has."
+            f"{state.target} has."
         )
     by = dict(zip(axes, point, strict=True))
     place = tuple(by.get(axis, 0) for axis in "tzyx")
-    if any(p >= n for p, n in zip(place, grid.shape, strict=True)):
-        shape = ", ".join(str(dict(zip("tzyx", grid.shape, strict=True)).get(a, 1)) for a in axes)
-        raise SpecError(f"The point {name} is not in {state.written.target}, which is ({shape}).")
-    block = grid.block_at(tuple(p // b for p, b in zip(place, grid.block, strict=True)))
-    number = grid.number(block.index)
-    box = tuple(slice(p, p + 1) for p in place)
-    local = int(divisions.read_labels(state.opinions, block, box)[0, 0, 0])
+    if any(p >= n for p, n in zip(place, shape, strict=True)):
+        sides = ", ".join(str(dict(zip("tzyx", shape, strict=True)).get(a, 1)) for a in axes)
+        raise SpecError(f"The point {name} is not in {state.target}, which is ({sides}).")
+    number, local = state.nodes.at(place)
     id = _id(state, number, local) if local else 0
     if id == 0:
-        raise SpecError(
-            f"The point {name} lies in no object of {state.written.target}; choose a voxel of one."
-        )
+        raise SpecError(state.nodes.nothing(name, place))
     return Spot(name, place, number, local, id)
 
 
@@ -157,8 +186,8 @@ def _id(state: State, number: int, local: int) -> int:
     """Final id of a node."""
     first, last = map(int, state.offsets[number : number + 2])
     if local <= last - first:
-        return int(scratch(graph.ids_url(state.url))[first + local - 1])
-    rows = divisions.read_divided(state.url, state.block(number).id) or {}
+        return int(scratch(graph.ids_url(state.graph))[first + local - 1])
+    rows = divisions.read_divided(state.graph, state.block(number).id) or {}
     return int(rows["final"][rows["id"] == local][0])
 
 
@@ -171,11 +200,11 @@ def find_objects(state: State, ids: Iterable[int]) -> Table:
         There is no object of an id.
     """
     wanted = np.array(sorted(set(ids)), np.int64)
-    rows = read_rows(objects.table_url(state.url), wanted)
+    rows = read_rows(objects.table_url(state.graph), wanted)
     missing = np.setdiff1d(wanted, rows["id"].astype(np.int64))
     if len(missing):
         raise SpecError(
-            f"There is no object {missing[0]} in {state.written.target}: ids reach from 1 to "
+            f"There is no object {missing[0]} in {state.target}: ids reach from 1 to "
             f"{state.largest}, and an earlier correction may have merged it with another."
         )
     return rows
@@ -186,15 +215,3 @@ def bounds(rows: Table, row: int) -> Box:
     frame = int(rows["frame"][row])
     space = (slice(int(rows[f"{a}0"][row]), int(rows[f"{a}1"][row])) for a in BOX)
     return slice(frame, frame + 1), *space
-
-
-def blocks_of(state: State, box: Box, margin: int = 0) -> list[int]:
-    """Numbers of the blocks that meet a box, and of as many blocks around them."""
-    grid = state.opinions.grid
-    spans = [
-        range(max(s.start // b - m, 0), min((s.stop - 1) // b + m + 1, n))
-        for s, b, n, m in zip(
-            box, grid.block, grid.counts, (0, margin, margin, margin), strict=True
-        )
-    ]
-    return [grid.number(index) for index in product(*spans)]

@@ -23,7 +23,7 @@ from bigseg.core.objects import Table
 from bigseg.errors import NotFound
 from bigseg.grid import Block, Box, size, within
 from bigseg.io.tables import read_table
-from bigseg.stages import graph
+from bigseg.stages import graph, tiles
 from bigseg.stages.opinions import Opinions, read_opinion
 from bigseg.view.corrected import Correction
 
@@ -65,11 +65,23 @@ def divided_blocks(run: str) -> set[str]:
 def read_labels(spec: Opinions, block: Block, box: Box | None = None) -> NDArray[np.uint32]:
     """Local ids of a block's own voxels, or of a box of these, (z, y, x)."""
     box = box or block.write
-    labels = read_opinion(spec, block, box)
-    flat, local = read_voxels(spec.run, block.id)
+    return _divided(spec.run, block, read_opinion(spec, block, box), (box, block.write))
+
+
+def read_tile(spec: tiles.Spec, number: int, box: Box) -> NDArray[np.uint32]:
+    """Local ids of a part of a tile, (z, y, x)."""
+    whole = tiles.placed(spec).layout.box(number)
+    return _divided(spec.run, spec.grid[number], tiles.read_part(spec, number, box), (box, whole))
+
+
+def _divided(
+    run: str, block: Block, labels: NDArray[np.uint32], boxes: tuple[Box, Box]
+) -> NDArray[np.uint32]:
+    """Labels of a box, which is a part of all that its block has labelled, with divisions."""
+    flat, local = read_voxels(run, block.id)
     if len(flat):
-        own = size(block.write)[1:]
-        here = within(box, block.write)[1:]
+        own = size(boxes[1])[1:]
+        here = within(*boxes)[1:]
         place = np.stack(np.unravel_index(flat, own), axis=1) - [s.start for s in here]
         inside = ((place >= 0) & (place < labels.shape)).all(axis=1)
         labels[tuple(place[inside].T)] = local[inside]

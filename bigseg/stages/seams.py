@@ -9,7 +9,7 @@ its faces. So memory follows the group, whatever the size of the graph. What is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,24 +106,36 @@ def block(spec: Spec, block: Block, data: Group) -> Facts:
     write_table(_part_url(spec, block.index[-1], "faces"), rows)
     edges |= {"kept": found.kept, "margin": found.margin, "doubt": found.doubt}
     write_table(_part_url(spec, block.index[-1], "worst"), doubtful.worst(edges, doubtful.SPARE))
-    return {
-        kind: {name: int(counted[name][pairs - len(KINDS) + n]) for name in TALLY}
-        for n, kind in enumerate(KINDS)
-    }
+    rest = {name: counted[name][-len(KINDS) :] for name in TALLY}
+    write_table(_part_url(spec, block.index[-1], "rest"), rest)
+    return {"edges": len(pair)}
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Put the tables of all groups together, and say where the worst decisions lie."""
-    faces, worst = (
+    return summed_up(spec)
+
+
+def recount(spec: Spec, blocks: Iterable[int]) -> Facts:
+    """Count again what was decided at the faces of some blocks; what `finish` would return now."""
+    for group in sorted({number // GROUP for number in blocks}):
+        block(spec, spec.grid[group], read(spec, spec.grid[group]))
+    return summed_up(spec)
+
+
+def summed_up(spec: Spec) -> Facts:
+    """Write the tables of all faces, of what all groups have counted; sums of them."""
+    faces, worst, rest = (
         _together(read_tables(_part_url(spec, n, what) for n in range(len(spec.grid))))
-        for what in ("faces", "worst")
+        for what in ("faces", "worst", "rest")
     )
     run = spec.joined.run
     write_table(seams_url(run), faces)
     found, where = doubtful.worst(worst, doubtful.MOST), spec.opinions or spec.tiled
     write_table(doubtful.doubtful_url(run), found | doubtful.places(run, where, found))
     totals = {name: int(faces[name].sum()) for name in (*TALLY, "alone")}
-    sums = {kind: {n: sum(f[kind][n] for f in facts) for n in TALLY} for kind in KINDS}
+    every = len(KINDS)
+    sums = {k: {t: int(rest[t][n::every].sum()) for t in TALLY} for n, k in enumerate(KINDS)}
     return {"faces": {"count": len(faces["a"]), **totals}, **sums}
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from bigseg import files
+from bigseg.core.objects import Table
 from bigseg.grid import Block, Grid
 from bigseg.io.labels import create_labels
 from bigseg.io.tables import read_table, write_table
-from bigseg.stages import graph, objects, tiles, write_tiles
+from bigseg.stages import divisions, graph, objects, tiles, write_tiles
 from bigseg.stages.publish import table_url
 from bigseg.types import Facts, StageSpec
 
@@ -71,3 +72,35 @@ def _write_origins(spec: Spec) -> None:
         "id": np.concatenate([graph.read_ids(tiled.run, n) for n in range(tiled.count)]),
     }
     write_table(origins_url(spec.write.target), columns)
+
+
+def correct_origins(written: write_tiles.Spec, moved: Table) -> None:
+    """Say what became of ids of tiles after a correction by hand; doing it twice changes nothing.
+
+    Parameters
+    ----------
+    moved
+        `node` and `id` of the objects of tiles whose id has changed. Rows of pieces of divided
+        objects come last, by tile: one id of a tile may then have several rows.
+    """
+    tiled, url = written.tiles, origins_url(written.target)
+    known, counts = tiles.placed(tiled), tiled.grid.counts
+    offsets, _ = graph.read_offsets(tiled.run, counts)
+    table = {name: column[: offsets[-1]] for name, column in read_table(url).items()}
+    table["id"] = table["id"].copy()
+    table["id"][moved["node"].astype(np.int64)] = moved["id"]
+    parts = [table]
+    divided = divisions.divided_blocks(tiled.run)
+    for number, block in enumerate(graph.block_ids(counts)):
+        if block in divided:
+            rows = divisions.read_divided(tiled.run, block) or {}
+            new = rows["id"] > offsets[number + 1] - offsets[number]
+            parts.append(
+                {
+                    "file": np.full(new.sum(), known.files[number], object),
+                    "frame": np.full(new.sum(), known.frames[number]),
+                    "tile_id": rows["tile_id"][new],
+                    "id": rows["final"][new].astype(np.uint64),
+                }
+            )
+    write_table(url, {name: np.concatenate([p[name] for p in parts]) for name in table})

@@ -7,7 +7,7 @@ depends neither on a halo nor on where blocks end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -100,23 +100,41 @@ def block(spec: Spec, block: Block, data: Loaded) -> Facts:
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Add to the objects what was filled in, and write their table."""
-    table = read_table(volumes.found_url(spec.run))
-    table["filled"] = np.zeros(len(table["id"]), np.int64)
+    found = read_table(volumes.found_url(spec.run))
+    there = zip(spec.grid, facts, strict=True)
+    filled = (read_table(filled_url(spec.run, block)) for block, fact in there if fact["filled"])
+    write_table(objects.table_url(spec.run), with_filled(found, filled, spec.spacing))
+    return {name: sum(fact[name] for fact in facts) for name in ("voxels", "filled")}
+
+
+def with_filled(
+    found: Table, filled: Iterable[Table], spacing: tuple[float, float, float]
+) -> Table:
+    """Add to objects what blocks have filled in.
+
+    Parameters
+    ----------
+    found
+        Rows of objects before gaps were filled, by rising id.
+    filled
+        Tables of `filled_url`; rows of other objects are left out.
+    spacing
+        Voxel size (z, y, x).
+    """
+    table = found | {"filled": np.zeros(len(found["id"]), np.int64)}
     sums = [np.rint(table[axis] * table["voxels"]).astype(np.int64) for axis in "zyx"]
-    for block, fact in zip(spec.grid, facts, strict=True):
-        if fact["filled"]:
-            rows = read_table(filled_url(spec.run, block))
-            at = rows["id"].astype(np.int64) - 1
-            table["filled"][at] += rows["voxels"]
-            for total, name in zip(sums, SUMS, strict=True):
-                total[at] += rows[name]
+    for rows in filled:
+        ours = np.isin(rows["id"], table["id"])
+        at = np.searchsorted(table["id"], rows["id"][ours])
+        table["filled"][at] += rows["voxels"][ours]
+        for total, name in zip(sums, SUMS, strict=True):
+            total[at] += rows[name][ours]
     table["voxels"] = table["voxels"] + table["filled"]
-    for axis, total, step in zip("zyx", sums, spec.spacing, strict=True):
+    for axis, total, step in zip("zyx", sums, spacing, strict=True):
         table[axis] = total / np.maximum(table["voxels"], 1)
         table[f"centroid_{axis}"] = table[axis] * step
-    table["volume"] = table["voxels"] * float(np.prod(spec.spacing))
-    write_table(objects.table_url(spec.run), table)
-    return {name: sum(fact[name] for fact in facts) for name in ("voxels", "filled")}
+    table["volume"] = table["voxels"] * float(np.prod(spacing))
+    return table
 
 
 def _sums(labels: Labels, new: NDArray[np.bool_], corner: tuple[int, int, int]) -> Table:

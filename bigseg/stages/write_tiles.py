@@ -18,7 +18,7 @@ from bigseg.io.ome import Image
 from bigseg.io.plan import plan_image
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
-from bigseg.stages import graph, tiles
+from bigseg.stages import divisions, graph, tiles
 from bigseg.types import Facts, StageSpec
 
 Part = tuple[int, Box, NDArray[np.uint32], NDArray[np.uint64]]
@@ -87,8 +87,9 @@ def read(spec: Spec, block: Block) -> list[Part]:
     for number in map(int, layout.meeting(block.write)):
         zone = intersection(block.write, layout.box(number))
         if zone is not None:
-            labels = tiles.read_part(spec.tiles, number, zone)
-            parts.append((number, zone, labels, graph.read_ids(spec.tiles.run, number)))
+            labels = divisions.read_tile(spec.tiles, number, zone)
+            ids = divisions.read_ids(spec.tiles.run, spec.tiles.grid[number].id, number)
+            parts.append((number, zone, labels, ids))
     return parts
 
 
