@@ -232,6 +232,7 @@ def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
         "redundancy_kept": worked,
         "computed": net.pixels,
         "network_seconds": round(net.seconds, 4),
+        "batch": net.batch,
         "empty": False,
         "skipped": False,
     }
@@ -257,6 +258,7 @@ def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
         "network_seconds": round(sums["network_seconds"], 2),
         "empty_blocks": sums["empty"],
         "skipped_blocks": sums["skipped"],
+        "batch": max((fact.get("batch", 0) for fact in facts), default=0),
     }
 
 

@@ -247,8 +247,8 @@ def _network(steps: Sequence[StepTimes], total: float) -> str:
             return (
                 f"The network took {text.seconds(took)}, {text.share(took, total)} of all workers' "
                 f"time, and computed {step.finished.get('tile_redundancy', 0):.2f} pixels for "
-                f"each that was kept; {step.finished.get('empty_blocks', 0):,} blocks were empty "
-                "and skipped."
+                f"each that was kept, up to {step.finished.get('batch', 0)} tiles at once; "
+                f"{step.finished.get('empty_blocks', 0):,} blocks were empty and skipped."
             )
     return ""
 
