@@ -5,7 +5,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow emulators bench check venv clean
+.PHONY: help demo test test-slow chaos emulators bench check venv clean
 
 help: ## Show this
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -18,6 +18,9 @@ test: $(READY) ## Run all tests
 
 test-slow: $(READY) ## Run what takes minutes: large mosaics, every development data set
 	$(BIN)/python -m pytest -m slow
+
+chaos: $(READY) ## Kill everything, 200 times, at random moments; CHAOS="--seed 7" for the same again
+	$(BIN)/python -m tests.chaos.chaos $(CHAOS)
 
 emulators: ## Install Azurite, with which the tests speak to Azure; needs npm
 	npm install --silent --no-audit --no-fund --prefix .emulators azurite@3

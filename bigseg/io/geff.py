@@ -26,6 +26,7 @@ from bigseg.io.track_points import Floats, Points, points
 VERSION = "1.3"
 LABEL = "seg_id"
 """Property that holds the label of a node in the label image."""
+_PARTS = {"nodes", "edges", ".zgroup", ".zattrs", "zarr.json"}
 _CHUNK = 1 << 20
 _RESERVED = ("t", "z", "y", "x", LABEL, "tracklet", "lineage")
 
@@ -141,9 +142,15 @@ def _make_room(url: str, overwrite: bool) -> None:
         return
     if not overwrite:
         raise OutputExists(f"There is something at {url}; choose another place, or overwrite it.")
-    if not is_geff(url):
+    if not is_geff(url) and not _is_rest(url):
         raise OutputExists(f"{url} is no GEFF, so it is not overwritten; choose another place.")
     files.remove(url)
+
+
+def _is_rest(url: str) -> bool:
+    """Whether this is but the rest of a GEFF, whose writing or removing was killed."""
+    node = read_node(url)
+    return (node is None or not node.attributes) and _PARTS.issuperset(files.names(url))
 
 
 def _put(url: str, path: str, values: NDArray[Any], zarr_format: ZarrFormat) -> None:

@@ -72,6 +72,7 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
     write_geff(url, found, label, position, About(axes="yx"), overwrite=True)
     assert "z" not in read_geff(url).properties
     (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
     with pytest.raises(OutputExists, match="mine is no GEFF, so it is not overwritten"):
         write_geff(str(tmp_path / "mine"), found, label, position, overwrite=True)
 
@@ -106,6 +107,19 @@ def test_graphs_that_are_no_tracks_are_refused(
     place.write_text(json.dumps({"geff": json.loads(place.read_text())["geff"] | change}))
     with pytest.raises(ImageError, match=message):
         read_geff(url)
+
+
+@pytest.mark.parametrize("left", ["", "nodes/ids", "nodes/ids .zgroup"])
+def test_what_a_killed_writer_left_is_replaced(tmp_path: Path, left: str) -> None:
+    found, label, position = example()
+    url = tmp_path / "t.geff"
+    write_geff(str(url), found, label, position)
+    for path in [p for p in url.rglob("*") if p.is_file()]:
+        if not str(path.relative_to(url)).startswith(tuple(left.split()) or " "):
+            path.unlink()
+    assert not is_geff(str(url))
+    write_geff(str(url), found, label, position, overwrite=True)
+    assert len(read_geff(str(url)).frame) == len(found.frame)
 
 
 def test_edges_of_unknown_nodes_are_refused(tmp_path: Path) -> None:

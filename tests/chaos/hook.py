@@ -1,0 +1,141 @@
+"""What breaks bigseg from inside: kills at a chosen moment, and a log of what was computed.
+
+Every process of a test calls `install`, whatever it is: a driver, a worker, a task of a job array.
+It writes lines to a log that all share, and looks at each *moment* (a block begins; a file is half
+written, whole but without its name, there) whether the test has armed a kill. So a kill can be put
+inside any write, and still nothing of bigseg knows of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+FOLDER, ROLE, PAUSE = "BIGSEG_CHAOS", "BIGSEG_CHAOS_ROLE", "BIGSEG_CHAOS_PAUSE"
+"""Variables: where log and kill lie, what this process is, and seconds between records."""
+
+_now: dict[str, Any] = {"step": "", "number": None}
+_seen: Counter[str] = Counter()
+
+
+def log(**facts: Any) -> None:
+    """Append a line; small ones are never mixed up with those of other processes."""
+    text = json.dumps({"pid": os.getpid(), "role": os.environ.get(ROLE), **_now, **facts})
+    file = os.open(Path(os.environ[FOLDER], "log"), os.O_APPEND | os.O_CREAT | os.O_WRONLY)
+    os.write(file, f"{text}\n".encode())
+    os.close(file)
+
+
+def moment(name: str, path: str = "") -> None:
+    """Kill what is to be killed, if now is the time."""
+    armed = Path(os.environ[FOLDER], "armed")
+    try:
+        kill = json.loads(armed.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return
+    if kill["role"] != os.environ.get(ROLE):
+        return
+    _seen[kill["id"]] += 1
+    if _seen[kill["id"]] <= kill["after"]:
+        return
+    try:
+        armed.rename(armed.with_name(f"taken-{kill['id']}"))  # of many processes, one succeeds
+    except FileNotFoundError:
+        return
+    if kill["delay"]:
+        threading.Timer(kill["delay"], _strike, (kill, f"after {name}", path)).start()
+    else:
+        _strike(kill, name, path)
+
+
+def _strike(kill: dict[str, Any], name: str, path: str) -> None:
+    log(event="kill", id=kill["id"], victim=kill["victim"], moment=name, path=path)
+    os.kill(kill["process"] or os.getpid(), signal.SIGKILL)
+    if kill["process"]:
+        time.sleep(kill["rest"])
+
+
+def install() -> None:
+    """Wrap the one function that computes a block, and the one that writes a file."""
+    if FOLDER not in os.environ:
+        return
+    from bigseg import disk
+    from bigseg.run import execute, records, share, worker
+
+    if getattr(disk.part, "wrapped", False):
+        return
+    records.PAUSE = float(os.environ.get(PAUSE, records.PAUSE))
+    worker._compute = _counted(worker._compute)
+    disk.part = _torn(disk.part)
+    execute.finish_step = _named(execute.finish_step)
+    execute.prepare_step = _named(execute.prepare_step)
+    share.prepare_step = _named(share.prepare_step)
+
+
+def _counted(compute: Callable[..., Any]) -> Callable[..., Any]:
+    def counted(step: Any, recorder: Any, number: int, *others: Any) -> Any:
+        _now.update(step=step.name, number=number)
+        log(event="start", recorded=recorder.ledger.is_done(number))
+        moment("begin")
+        outcome = compute(step, recorder, number, *others)
+        _now["number"] = None
+        return outcome
+
+    return counted
+
+
+def _named(do: Callable[..., Any]) -> Callable[..., Any]:
+    def named(run: Any, step: Any) -> None:
+        _now.update(step=step.name, number=None)
+        do(run, step)
+
+    return named
+
+
+def _torn(part: Callable[..., Any]) -> Callable[..., Any]:
+    @contextmanager
+    def torn(path: Path, data: bytes) -> Iterator[Path]:
+        if path.name == "driver.json":  # beats by the clock, which is no moment of the work
+            with part(path, data) as written:
+                yield written
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        half.write_bytes(data[: len(data) // 2])
+        moment("half written", str(path))
+        half.unlink()
+        with part(path, data) as written:
+            moment("not yet named", str(path))
+            yield written
+        if os.environ.get("BIGSEG_CHAOS_WRITES"):
+            log(event="write", path=str(path))
+        moment("written", str(path))
+
+    torn.wrapped = True  # type: ignore[attr-defined]
+    return torn
+
+
+def dask_setup(worker: Any) -> None:
+    """Let Dask load this as `distributed.worker.preload`."""
+    install()
+
+
+def main() -> None:
+    """Be the `bigseg` command, with all this."""
+    from bigseg.cli import main as command
+
+    install()
+    command()
+
+
+if __name__ == "__main__":
+    main()
