@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from bigseg.jobs.segment import Result, segment
     from bigseg.jobs.tiles import merge
     from bigseg.jobs.track import Tracked, track
+    from bigseg.jobs.track_many import Batch, track_many
     from bigseg.specs.segment import SegmentSpec
     from bigseg.specs.track import TrackSpec
     from bigseg.stages.evaluate import evaluate
     from bigseg.version import VERSION as __version__
 
 __all__ = [
+    "Batch",
     "Corrected",
     "Result",
     "SegmentSpec",
@@ -32,6 +34,7 @@ __all__ = [
     "restore",
     "segment",
     "track",
+    "track_many",
 ]
 
 _HOMES = {
@@ -49,6 +52,8 @@ _HOMES = {
     "Tracked": ("bigseg.jobs.track", "Tracked"),
     "TrackSpec": ("bigseg.specs.track", "TrackSpec"),
     "track": ("bigseg.jobs.track", "track"),
+    "Batch": ("bigseg.jobs.track_many", "Batch"),
+    "track_many": ("bigseg.jobs.track_many", "track_many"),
 }
 
 

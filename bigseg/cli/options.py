@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -98,6 +98,20 @@ def follow(*, quiet: bool, as_json: bool, skip_failed: bool = False) -> Iterator
     try:
         with progress(quiet=quiet or as_json) as listener, leave_out_failed(skip_failed):
             yield listener
+    except KeyboardInterrupt as error:
+        raise Stopped(str(error) or "Interrupted.") from None
+
+
+@contextmanager
+def follow_many(
+    *, quiet: bool, as_json: bool, skip_failed: bool = False
+) -> Iterator[Callable[[str], Listener]]:
+    """Show how runs side by side go, by their names, as `follow` does."""
+    from bigseg.run.progress import progress_of_many
+
+    try:
+        with leave_out_failed(skip_failed):
+            yield progress_of_many(quiet=quiet or as_json)
     except KeyboardInterrupt as error:
         raise Stopped(str(error) or "Interrupted.") from None
 

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import typer
 
 from bigseg.cli.options import (
+    HOLES,
     Cluster,
     Debug,
     Json,
@@ -19,10 +21,12 @@ from bigseg.cli.options import (
     end,
     examples,
     follow,
+    follow_many,
     given,
     say,
     split,
 )
+from bigseg.errors import SpecError
 
 INPUT, LINKS, RESULT, WORK = "What is tracked", "Links", "Result", "Work"
 
@@ -38,25 +42,32 @@ def add_to(app: typer.Typer) -> None:
             "bigseg track embryo.zarr/labels/cells --max-step 8 --gap 3",
             "bigseg track embryo.zarr/labels/cells --edits edits.toml --overwrite",
             "bigseg track movie.zarr --model nuclei",
+            "bigseg track 'plate/*.zarr' tracked/",
+            "bigseg track --series plate.csv tracked/",
         ),
     )(track)
 
 
 def track(
-    labels: Annotated[
-        str,
+    series: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="LABELS",
+            metavar="LABELS... [OUTPUT]",
             help="Label image with a time axis, TIFF or npy file with one, or a folder or pattern "
-            "of one file per frame; with --model, an image.",
+            "of one file per frame; with --model, an image. OUTPUT, the last of several, is the "
+            "OME-Zarr to create, or, for several series, the folder of all results; without it, "
+            "results lie beside the labels, as NAME-tracks.",
+            show_default=False,
         ),
-    ],
-    output: Annotated[
+    ] = None,
+    table: Annotated[
         str | None,
-        typer.Argument(
-            metavar="OUTPUT",
-            help="OME-Zarr labels to create, numbered by track.",
-            show_default="beside the labels, NAME-tracks",
+        typer.Option(
+            "--series",
+            metavar="FILE",
+            help="Table of series, CSV or Parquet: columns labels and, if wanted, output, image, "
+            "voxel_size and other settings. LABELS are left out, OUTPUT is a folder.",
+            rich_help_panel=INPUT,
         ),
     ] = None,
     image: Annotated[
@@ -220,48 +231,143 @@ def track(
     How far objects move, how they divide and how often they are missed is estimated from the
     series itself. The result is a label image whose objects are numbered by track, with tables of
     tracks, objects and links beside it. If it is interrupted, the same command continues it.
+
+    Several series are tracked side by side, each as a run of its own; one that fails does not stop
+    the others, and is named at the end.
     """
+    from bigseg.specs.segment import read_config
+
+    settings = given(
+        image=image,
+        channel=int(channel) if channel and channel.isdecimal() else channel,
+        model=model,
+        segment=read_config(config) if config else None,
+        voxel_size=split(voxel_size),
+        mode=mode,
+        gap=gap,
+        max_step=max_step,
+        max_division=max_division,
+        divisions=False if no_divisions else None,
+        min_length=min_length,
+        edits=edits,
+        costs=costs,
+        fill_gaps=fill_gaps or None,
+        ctc=ctc,
+    )
+    asked = Asked(
+        overwrite, workers, cluster, dry_run, prepare, skip_failed, quiet=quiet, as_json=as_json
+    )
+    labels, output, many = _arguments(series or [], table)
+    if not many:
+        _one({**settings, "labels": labels[0], "output": output}, run, asked)
+        return
+    if run is not None:
+        raise SpecError("--run is the folder of one run; several series have one each.")
+    for name in ("ctc", "edits", "image"):
+        if name in settings:
+            raise SpecError(
+                f"--{name} is of one series; for several, give a table with a column '{name}', "
+                "with --series."
+            )
+    _several(labels, table, output, settings, asked)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How the work is done, and told of."""
+
+    overwrite: bool
+    workers: int | None
+    cluster: str | None
+    dry_run: bool
+    prepare: bool
+    skip_failed: bool
+    quiet: bool
+    as_json: bool
+
+    def say(self, result: object, text: str) -> None:
+        """Print a result."""
+        say(result, text, quiet=self.quiet, as_json=self.as_json)
+
+
+def _arguments(series: list[str], table: str | None) -> tuple[list[str], str | None, bool]:
+    """Labels, output, and whether there are several series."""
+    from bigseg.jobs.track_series import is_many
+
+    if table is not None:
+        if len(series) > 1:
+            raise SpecError("With --series only the folder of the results is given besides.")
+        return [], series[0] if series else None, True
+    if not series:
+        raise SpecError("Give the labels that are tracked, or a table of series with --series.")
+    if len(series) > 2:
+        return series[:-1], series[-1], True
+    return series[:1], series[1] if len(series) > 1 else None, is_many(series[0])
+
+
+def _one(settings: dict[str, Any], run: str | None, asked: Asked) -> None:
+    """Track one series, or say what would be done."""
     from bigseg.jobs import track as tracking
-    from bigseg.specs.segment import parse_as, read_config
+    from bigseg.specs.segment import parse_as
     from bigseg.specs.track import TrackSpec
 
-    spec = parse_as(
-        TrackSpec,
-        given(
-            labels=labels,
-            output=output,
-            image=image,
-            channel=int(channel) if channel and channel.isdecimal() else channel,
-            model=model,
-            segment=read_config(config) if config else None,
-            voxel_size=split(voxel_size),
-            mode=mode,
-            gap=gap,
-            max_step=max_step,
-            max_division=max_division,
-            divisions=False if no_divisions else None,
-            min_length=min_length,
-            edits=edits,
-            costs=costs,
-            fill_gaps=fill_gaps or None,
-            ctc=ctc,
-        ),
-    )
-    if dry_run:
+    spec = parse_as(TrackSpec, settings)
+    if asked.dry_run:
         plan = tracking.dry_run(spec, run)
-        say(plan.as_dict(), plan.text(), quiet=quiet, as_json=as_json)
+        asked.say(plan.as_dict(), plan.text())
         return
-    if prepare:
-        ready = tracking.prepare(spec, run=run, overwrite=overwrite)
-        say(ready.as_dict(), ready.text(), quiet=quiet, as_json=as_json)
+    if asked.prepare:
+        ready = tracking.prepare(spec, run=run, overwrite=asked.overwrite)
+        asked.say(ready.as_dict(), ready.text())
         return
-    with follow(quiet=quiet, as_json=as_json, skip_failed=skip_failed) as listener:
+    with follow(
+        quiet=asked.quiet, as_json=asked.as_json, skip_failed=asked.skip_failed
+    ) as listener:
         result = tracking.execute(
             spec,
             run=run,
-            cluster=cluster,
-            workers=workers,
-            overwrite=overwrite,
+            cluster=asked.cluster,
+            workers=asked.workers,
+            overwrite=asked.overwrite,
             listener=listener,
         )
-    end(result, quiet=quiet, as_json=as_json)
+    end(result, quiet=asked.quiet, as_json=asked.as_json)
+
+
+def _several(
+    labels: list[str],
+    table: str | None,
+    output: str | None,
+    settings: dict[str, Any],
+    asked: Asked,
+) -> None:
+    """Track several series, or make them ready; exit code 1 if one of them fails."""
+    from bigseg.jobs import track_many
+    from bigseg.jobs.track_series import read_series, specifications
+
+    rows: list[Any] = list(labels) if table is None else read_series(table)
+    specs = specifications(rows, output, settings)
+    if asked.dry_run or asked.prepare:
+        made = track_many.look_ahead if asked.dry_run else track_many.prepare
+        ready = made(specs, overwrite=asked.overwrite)
+        lines = [
+            f"{one['series']}: {one['error']}" if one["error"] else one["text"] for one in ready
+        ]
+        shown = [{key: value for key, value in one.items() if key != "text"} for one in ready]
+        asked.say(shown, "\n".join(lines))
+        if any(one["error"] for one in ready):
+            raise typer.Exit(1)
+        return
+    with follow_many(
+        quiet=asked.quiet, as_json=asked.as_json, skip_failed=asked.skip_failed
+    ) as listeners:
+        batch = track_many.execute(
+            specs,
+            cluster=asked.cluster,
+            workers=asked.workers,
+            overwrite=asked.overwrite,
+            listeners=listeners,
+        )
+    asked.say(batch.as_dict(), batch.text())
+    if batch.failed or batch.incomplete:
+        raise typer.Exit(1 if batch.failed else HOLES)

@@ -94,7 +94,7 @@ def read_points(url: str, rows: Rows | None = None) -> Points:
 
 def _columns(url: str) -> dict[str, NDArray[np.float64]]:
     """Known columns as numbers; an empty field is nan."""
-    table = read_table(url) if url.lower().endswith(".parquet") else _csv(url)
+    table = read_columns(url)
     lower = {name.lower(): name for name in table}
     found = {}
     for name, others in NAMES.items():
@@ -107,6 +107,17 @@ def _columns(url: str) -> dict[str, NDArray[np.float64]]:
                     f"Column '{there[0]}' of {url} holds something else than numbers: {error}."
                 ) from error
     return found
+
+
+def read_columns(url: str) -> Columns:
+    """Columns of a table, CSV or Parquet.
+
+    Raises
+    ------
+    NotFound, ImageError
+        There is none, or it cannot be read.
+    """
+    return read_table(url) if url.lower().endswith(".parquet") else _csv(url)
 
 
 def _csv(url: str) -> Columns:
@@ -196,7 +207,7 @@ def read_lines(url: str) -> Rows:
     LineageError
         If lines contradict each other.
     """
-    table = read_table(url) if url.lower().endswith(".parquet") else _csv(url)
+    table = read_columns(url)
     lacking = [name for name in _LINES if name not in table]
     if lacking:
         raise ImageError(

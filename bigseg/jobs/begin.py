@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from bigseg.jobs.claim import (
 )
 from bigseg.plans.steps import Step
 from bigseg.run.cluster import open_cluster, workers_here
-from bigseg.run.execute import run_steps
+from bigseg.run.execute import Groups, run_steps
 from bigseg.run.folder import Run, is_run, make_steps, open_run
 from bigseg.run.folder import Step as RunStep
 from bigseg.run.lease import Lease, drive
@@ -221,6 +222,7 @@ def carry_out(
     listener: Listener,
     keep_scratch: bool = False,
     first: Callable[[], None] = lambda: None,
+    groups: Groups | None = None,
 ) -> float:
     """Do the steps of a run that are left; seconds that it took.
 
@@ -228,6 +230,8 @@ def carry_out(
     ----------
     first
         What else is written into the folder, once it has been claimed.
+    groups
+        Workers that are there already; None: those that `cluster` and `workers` speak of.
 
     Raises
     ------
@@ -239,9 +243,10 @@ def carry_out(
     started, run = time.monotonic(), claimed.run
     # What has to be started may be refused, too, so nothing is written before.
     where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
+    there = nullcontext(groups) if groups is not None else None
     try:
         with (
-            open_cluster(where, workers, widest(run.steps), listen=listener) as opened,
+            there or open_cluster(where, workers, widest(run.steps), listen=listener) as opened,
             drive(run.url) as lease,
         ):
             check_still_free(claimed)

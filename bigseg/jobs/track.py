@@ -19,10 +19,11 @@ from bigseg.jobs.begin import (
     plan_run,
 )
 from bigseg.jobs.budget import PROCESS
-from bigseg.jobs.claim import Claim, Way, check_space, kept_steps
+from bigseg.jobs.claim import Claim, Way, check_space, is_finished, kept_steps
 from bigseg.nets import weights
 from bigseg.plans.track import plan_track
-from bigseg.run.folder import Run, open_run
+from bigseg.run.execute import Groups
+from bigseg.run.folder import Run, is_run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.specs.segment import parse_as
 from bigseg.specs.track import TrackSpec
@@ -112,9 +113,28 @@ def execute(
     workers: int | None = None,
     overwrite: bool = False,
     listener: Listener = ignore,
+    groups: Groups | None = None,
 ) -> Tracked:
-    """Do what a specification says; see `track`."""
-    return _do(_claimed(spec, run, overwrite), cluster, workers, listener)
+    """Do what a specification says; see `track`.
+
+    Parameters
+    ----------
+    groups
+        Workers that are there already; None: those that `cluster` and `workers` speak of.
+    """
+    claimed = _claimed(spec, run, overwrite)
+    seconds = carry_out(claimed, cluster=cluster, workers=workers, listener=listener, groups=groups)
+    return _result(claimed.run, claimed.target, seconds)
+
+
+def finished(spec: TrackSpec) -> Tracked | None:
+    """What a former run with the same settings has made; None if nothing is ready."""
+    spec, url = _absolute(spec, None)
+    if not is_run(url):
+        return None
+    former, made = open_run(url), plan_run(url, spec, plan_track(spec, url))
+    same = former.steps[-1].fingerprint == made.steps[-1].fingerprint
+    return _result(former, spec.target, 0.0) if same and is_finished(former) else None
 
 
 def prepare(spec: TrackSpec, *, run: str | None = None, overwrite: bool = False) -> Prepared:
@@ -133,7 +153,9 @@ def resume(
     found = open_run(files.absolute(run))
     check_unfinished(found)
     target = parse_as(TrackSpec, found.settings).target
-    return _do(Claim(found, target, Way.CONTINUE), cluster, workers, listener)
+    claimed = Claim(found, target, Way.CONTINUE)
+    seconds = carry_out(claimed, cluster=cluster, workers=workers, listener=listener)
+    return _result(found, target, seconds)
 
 
 def is_tracking(run: Run) -> bool:
@@ -197,17 +219,16 @@ def _absolute(spec: TrackSpec, run: str | None) -> tuple[TrackSpec, str]:
     return spec, files.absolute(run or spec.run)
 
 
-def _do(claimed: Claim, cluster: str | None, workers: int | None, listener: Listener) -> Tracked:
-    run = claimed.run
-    seconds = carry_out(claimed, cluster=cluster, workers=workers, listener=listener)
+def _result(run: Run, target: str, seconds: float) -> Tracked:
+    """What a run that is finished has made."""
     facts = Ledger.of(run, run.step("lineages")).finished() or {}
     linked = Ledger.of(run, run.step("link")).finished() or {}
     return Tracked(
-        labels=claimed.target,
+        labels=target,
         tracks=int(facts["tracks"]),
         lineages=int(facts["lineages"]),
         divisions=int(facts["divisions"]),
-        table=track_publish.table_url(claimed.target, "tracks"),
+        table=track_publish.table_url(target, "tracks"),
         report=report.url(run.url),
         run=run.url,
         seconds=seconds,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -102,11 +102,18 @@ class Bars:
         self.bars.console.print(line, markup=False)  # errors may hold [brackets]
 
 
+def progress_of_many(*, quiet: bool = False) -> Callable[[str], Listener]:
+    """Listeners for runs side by side, by their names, which begin each line on stderr."""
+    console = Console(stderr=True, highlight=False)
+    return lambda name: ignore if quiet else Lines(console, f"{name}  ")
+
+
 class Lines:
     """A line when a step begins and ends, and now and then between."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, name: str = "") -> None:
         self.console = console
+        self.name = name
         self.step = StageStarted("", 0, 0)
         self.done = 0
         self.started = self.last = time.monotonic()
@@ -137,4 +144,4 @@ class Lines:
                 )
 
     def _print(self, line: str) -> None:
-        self.console.print(line, markup=False, soft_wrap=True)
+        self.console.print(self.name + line, markup=False, soft_wrap=True)
