@@ -125,8 +125,8 @@ def track(
         int | None,
         typer.Option(
             metavar="FRAMES",
-            help="Most frames that one link spans: 2 bridges one frame without the object.",
-            show_default="2",
+            help="Most frames that one link spans: 3 bridges two frames without the object.",
+            show_default="3",
             rich_help_panel=LINKS,
         ),
     ] = None,

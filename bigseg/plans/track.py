@@ -5,15 +5,18 @@ All that can be refused is refused here, before anything is written.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
-from math import ceil, prod
+from math import ceil, prod, sqrt
 
 from bigseg import files
+from bigseg.core.tracking.costs import Model, Spread
 from bigseg.core.tracking.link import Settings
 from bigseg.errors import ImageError, OutputExists, SpecError
 from bigseg.grid import Index
 from bigseg.io.plan import plan_labels
 from bigseg.io.series import Series, open_series
+from bigseg.io.track_costs import read_costs
 from bigseg.io.volume import Volume
 from bigseg.plans.channels import resolve_channels
 from bigseg.plans.segment import describe_models, plan_segment
@@ -55,14 +58,16 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
     found = _measuring(spec, run, series)
     settings = Settings(
         mode=spec.mode,
-        gap=spec.gap,
+        gap=spec.gap - 1,  # frames in which an object may be missed
         divisions=spec.divisions,
         max_move=spec.max_step,
         max_division=spec.max_division,
         core_frames=spec.window,
         core_objects=spec.objects_per_block,
     )
-    learned = learn.Spec(run=run, frames=series.shape[0], settings=settings)
+    learned = learn.Spec(
+        run=run, frames=series.shape[0], settings=settings, model=_known_costs(spec)
+    )
     edited = _edited(spec, series, found)
     linked = link.Spec(learned=learned, packs=_packs(spec, found), edited=edited)
     put_together = lineages.Spec(
@@ -90,6 +95,20 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
         steps.append(Step("ctc", "track_challenge", _challenge(spec, written, spec.ctc)))
     steps.append(Step("report", "track_report", track_report.Spec(settings=spec, write=written)))
     return steps
+
+
+def _known_costs(spec: TrackSpec) -> Model | None:
+    """Numbers behind costs that were fitted before, for links as long as are asked for."""
+    if spec.costs is None:
+        return None
+    model = read_costs(spec.costs)
+    first = model.steps[0]
+    longer = [
+        Spread(first.scale * sqrt(frames), first.tail)
+        for frames in range(model.gap + 1, spec.gap + 1)
+    ]
+    divides = model.divides if spec.divisions else 0.0
+    return replace(model, steps=(*model.steps[: spec.gap], *longer), divides=divides)
 
 
 def _edited(spec: TrackSpec, series: Series, found: detect.Spec) -> track_edits.Spec | None:

@@ -29,8 +29,8 @@ class TrackSpec(BaseModel):
     """Size of a voxel, z,y,x or y,x; None: what the labels say, or 1."""
     mode: Literal["global", "fast"] = "global"
     """global: all frames decide together, in blocks of space and time. fast: frame by frame."""
-    gap: Annotated[int, Field(ge=1, le=10)] = 2
-    """Most frames that one link spans: 2 bridges one frame in which an object was missed."""
+    gap: Annotated[int, Field(ge=1, le=10)] = 3
+    """Most frames that one link spans: 3 bridges two frames in which an object was missed."""
     max_step: Positive | None = None
     """Farthest that an object moves from one frame to the next; None: estimated."""
     max_division: Positive | None = None
@@ -48,7 +48,7 @@ class TrackSpec(BaseModel):
     edits: str | None = None
     """TOML or JSON file of corrections: link, unlink, divide, delete."""
     costs: str | None = None
-    """File of costs, as 'bigseg calibrate --tracks' fits them; None: estimated."""
+    """File of costs, as 'bigseg calibrate' fits them to true tracks; None: estimated."""
     model: str | None = None
     """Model that segments the image first; see `SegmentSpec`."""
     segment: dict[str, Any] = Field(default_factory=dict)

@@ -19,6 +19,7 @@ from bigseg.core.tracking import link
 from bigseg.core.tracking.blocks import Core
 from bigseg.core.tracking.costs import Model
 from bigseg.core.tracking.detections import Detections, gather
+from bigseg.errors import SpecError
 from bigseg.grid import Block, Grid
 from bigseg.stages import detections
 from bigseg.types import Facts, StageSpec
@@ -35,6 +36,8 @@ class Spec(StageSpec):
     settings: link.Settings
     sized: bool = True
     """Whether objects have sizes; points have none."""
+    model: Model | None = None
+    """What is known already, from tracks of a like series; None: it is estimated."""
 
     @property
     def grid(self) -> Grid:
@@ -98,7 +101,12 @@ def block(spec: Spec, block: Block, data: Detections) -> Facts:
     if not len(data):
         files.put(cores_url(spec.run), b"[]")
         return {"detections": 0, "cores": 0}
-    model = link.learn(data, spec.settings)
+    model = spec.model or link.learn(data, spec.settings)
+    if model.dimensions != data.dimensions:
+        raise SpecError(
+            f"The costs were fitted in {model.dimensions} dimensions, but the objects of this "
+            f"series lie in {data.dimensions}; give those of a like series, or none."
+        )
     cores = link.cores(data, spec.settings)
     # Boxes reach to infinity, which Python's own JSON can say.
     files.put(model_url(spec.run), json.dumps(asdict(model), indent=1).encode())

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bigseg import files
 from bigseg.core.objects import Table
 from bigseg.core.tracking.lineage import Lineages
+from bigseg.core.tracking.link import reach_of
 from bigseg.grid import Block, Box, Grid
 from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
@@ -181,7 +182,15 @@ def _learned(run: Run) -> str:
     ]
     rows.append(("Usual step", f"{model.steps[0].scale:.3g}"))
     rows.append(("Usual distance of daughters", f"{np.exp(model.separation[0]):.3g}"))
-    note = "Estimated from the series itself; all costs follow from them."
+    spec = next(step.spec for step in run.steps if isinstance(step.spec, learn.Spec))
+    reach = reach_of(model, spec.settings)
+    rows.append(("Farthest step that was sought", f"{reach.move[0]:.3g}"))
+    rows.append(("Farthest daughter that was sought", f"{reach.division:.3g}"))
+    note = (
+        "Estimated from the series itself"
+        if spec.model is None
+        else "Fitted to true tracks of a like series"
+    ) + "; all costs follow from them. Lengths are in the unit of the voxel size."
     return page.heading("What was learned", note) + page.facts(rows)
 
 

@@ -154,7 +154,7 @@ def learn(d: Detections, settings: Settings) -> Model:
     return replace(model, motion=drift.weights)
 
 
-def learn_from(d: Detections, links: Links, settings: Settings) -> Model:
+def learn_from(d: Detections, links: Links, settings: Settings, real: Bools | None = None) -> Model:
     """Fit the numbers of the story to links that are known to be true.
 
     Parameters
@@ -163,14 +163,19 @@ def learn_from(d: Detections, links: Links, settings: Settings) -> Model:
         Detections, and all true links among them.
     settings
         As for linking.
+    real
+        (n,) False for detections that are known to be false; None: those without links are not
+        judged.
     """
     d = bordered(d)
     drift = motion.learn(d, links, settings.velocity)
-    everything = np.ones(len(d), np.bool_)
     before = rates.first(d, settings.gap + 1)
-    return replace(
-        rates.fit(d, rates.known(links, everything), drift, before), motion=drift.weights
-    )
+    if real is None:
+        real = np.zeros(len(d), np.bool_)
+        real[links.source] = real[links.target] = True
+        model = rates.fit(d, rates.known(links, real), drift, before)
+        return replace(model, motion=drift.weights, false=before.false)
+    return replace(rates.fit(d, rates.known(links, real), drift, before), motion=drift.weights)
 
 
 def sample(d: Detections, most: int) -> Detections:
