@@ -28,7 +28,7 @@ from bigseg.run.ledger import Ledger
 from bigseg.run.machine import memory
 from bigseg.specs.maps import EmSpec
 from bigseg.specs.segment import parse_as
-from bigseg.stages import publish, supervoxels
+from bigseg.stages import publish, report, supervoxels
 
 PER_VOXEL, PER_MAP = 64, 36
 """Bytes for each voxel of a block with its halo: of a watershed, and of each channel of a mutex
@@ -46,6 +46,7 @@ class Segmented:
     """Those that a face of a block cuts count on both sides of it."""
     table: str
     """URL of the object table."""
+    report: str
     run: str
     seconds: float
 
@@ -55,6 +56,7 @@ class Segmented:
             f"{self.objects} objects of {self.supervoxels} supervoxels in {self.seconds:.1f} s\n"
             f"labels  {self.labels}\n"
             f"table   {self.table}\n"
+            f"report  {self.report}\n"
             f"run     {self.run}"
         )
 
@@ -187,6 +189,7 @@ def _do(
         objects=published(run),
         supervoxels=int(made["objects"]),
         table=publish.table_url(spec.target),
+        report=report.url(run.url),
         run=run.url,
         seconds=seconds,
     )

@@ -28,7 +28,7 @@ from bigseg.run.folder import Run, open_run
 from bigseg.run.machine import memory
 from bigseg.specs.segment import parse_as
 from bigseg.specs.tiles import MergeSpec
-from bigseg.stages import tile_publish, tiles, write_tiles
+from bigseg.stages import report, tile_publish, tiles, write_tiles
 from bigseg.stages.publish import table_url
 
 OWNING, WRITING = 24, 40
@@ -48,6 +48,7 @@ class Merged:
     """URL of the object table."""
     ids: str
     """URL of the table that says what became of each id of each tile."""
+    report: str
     run: str
     seconds: float
 
@@ -58,6 +59,7 @@ class Merged:
             f"labels  {self.labels}\n"
             f"table   {self.table}\n"
             f"ids     {self.ids}\n"
+            f"report  {self.report}\n"
             f"run     {self.run}"
         )
 
@@ -220,6 +222,7 @@ def _do(
         tiles=len(run.step("tiles").spec.grid),
         table=table_url(claimed.target),
         ids=tile_publish.origins_url(claimed.target),
+        report=report.url(run.url),
         run=run.url,
         seconds=seconds,
     )

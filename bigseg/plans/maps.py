@@ -17,8 +17,10 @@ from bigseg.io.volume import Volume
 from bigseg.plans.segment import check_target
 from bigseg.plans.steps import Step, graph_steps, output_steps
 from bigseg.specs.maps import EmSpec
-from bigseg.stages import components, objects, regions, seams, supervoxels, write
+from bigseg.stages import components, objects, regions, report, seams, supervoxels, write
 
+SHOWN = 3
+"""Maps that the report shows, as colours; the first affinities are of direct neighbours."""
 BLOCK, WIDE = 256, 1024
 """Edge of a block of a volume, and of one of planes."""
 
@@ -40,6 +42,8 @@ def plan_em(spec: EmSpec, run: str) -> list[Step]:
         run=run, image=spec.image, level=spec.level, target=spec.target, opinions=pieces
     )
     joined = components.Spec(run=run, counts=counts, beta=spec.beta)
+    channels = pieces.maps.channels[:SHOWN]
+    told = report.Spec(run=run, settings=spec, channels=channels, opinions=pieces)
     return [
         Step("supervoxels", "supervoxels", pieces),
         Step("regions", "regions", regions.Spec(pieces=pieces)),
@@ -49,6 +53,7 @@ def plan_em(spec: EmSpec, run: str) -> list[Step]:
         ),
         *output_steps(written, volume.image),
         Step("seams", "seams", seams.Spec(joined=joined, opinions=pieces)),
+        Step("report", "report", told),
     ]
 
 

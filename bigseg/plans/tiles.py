@@ -25,6 +25,7 @@ from bigseg.specs.tiles import MergeSpec
 from bigseg.stages import (
     components,
     objects,
+    report,
     seams,
     tile_edges,
     tile_publish,
@@ -107,7 +108,9 @@ def _steps(spec: MergeSpec, taken: tiles.Spec, found: Found, repulsion: float) -
         )
         steps.append(Step(f"pyramid-{number}", "tile_pyramid", level))
     steps.append(Step("publish", "tile_publish", tile_publish.Spec(write=written)))
-    return [*steps, Step("seams", "seams", seams.Spec(joined=joined, tiled=taken))]
+    steps.append(Step("seams", "seams", seams.Spec(joined=joined, tiled=taken)))
+    told = report.Spec(run=run, settings=spec, channels=(), tiled=written)
+    return [*steps, Step("report", "report", told)]
 
 
 def _repulsion(spec: MergeSpec, layout: Layout, ndim: int) -> float:

@@ -57,12 +57,12 @@ def places(run: str, where: Where | None, edges: Table) -> dict[str, Ints]:
 
 def _place(where: Where, u_block: int, u: int, v_block: int, v: int) -> tuple[int, ...]:
     """Middle of what two objects share, or of what of the first is nearest to the other's block."""
-    one, other = _box(where, u_block), _box(where, v_block)
+    one, other = box_of(where, u_block), box_of(where, v_block)
     zone = intersection(one, other)
     box = zone or one
-    mask = _labels(where, u_block, box) == u
+    mask = labels_of(where, u_block, box) == u
     if zone is not None:
-        shared = mask & (_labels(where, v_block, zone) == v)
+        shared = mask & (labels_of(where, v_block, zone) == v)
         mask = shared if shared.any() else mask
     if not mask.any():
         return -1, -1, -1, -1
@@ -75,14 +75,14 @@ def _place(where: Where, u_block: int, u: int, v_block: int, v: int) -> tuple[in
     return (box[0].start, *at[nearest].tolist())
 
 
-def _box(where: Where, number: int) -> Box:
+def box_of(where: Where, number: int) -> Box:
     """Voxels that a block or a tile has labelled."""
     if isinstance(where, Opinions):
         return keep_box(where, where.grid[number])
     return tiles.placed(where).layout.box(number)
 
 
-def _labels(where: Where, number: int, box: Box) -> NDArray[np.uint32]:
+def labels_of(where: Where, number: int, box: Box) -> NDArray[np.uint32]:
     """Its local ids of a part of them: (z, y, x)."""
     if isinstance(where, Opinions):
         return read_opinion(where, where.grid[number], box)

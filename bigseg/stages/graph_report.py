@@ -12,8 +12,8 @@ from bigseg.grid import Box, intersection, size, within
 from bigseg.io.tables import read_table, read_tables
 from bigseg.run.folder import Run
 from bigseg.run.ledger import Ledger
-from bigseg.stages import doubtful, seams, solve
-from bigseg.stages.opinions import Opinions, keep_box, read_opinion
+from bigseg.stages import doubtful, seams, solve, tiles
+from bigseg.stages.opinions import Opinions
 from bigseg.types import Facts
 from bigseg.view.certificate import Certificate
 from bigseg.view.seams import Seams
@@ -27,9 +27,11 @@ def found_seams(run: Run) -> Seams | None:
     """What is known of faces; None if the run has not got that far, or does not look at them."""
     totals = _finished(run, "seams")
     spec = run.step("seams").spec if totals else None
-    if not isinstance(spec, seams.Spec) or spec.opinions is None:
+    if not isinstance(spec, seams.Spec):
         return None
-    opinions, planes = spec.opinions, any(step.stage == "volumes" for step in run.steps)
+    where, planes = spec.opinions or spec.tiled, any(step.stage == "volumes" for step in run.steps)
+    if where is None:
+        return None
     try:
         faces, worst = (
             read_table(url) for url in (seams.seams_url(run.url), doubtful.doubtful_url(run.url))
@@ -38,22 +40,31 @@ def found_seams(run: Run) -> Seams | None:
         return None
 
     return Seams(
-        grid=opinions.grid,
+        name=partial(_name, where),
+        box=partial(doubtful.box_of, where),
         faces=faces,
         worst=worst,
         totals=totals,
-        opinion=partial(_opinion, opinions),
+        opinion=partial(_opinion, where),
         named=not planes,
     )
 
 
-def _opinion(opinions: Opinions, number: int, box: Box) -> NDArray[np.int64]:
-    """What a block says of a box; see `view.seams.Seams`."""
+def _name(where: doubtful.Where, number: int) -> str:
+    """Place of a block in the grid, or the name of a tile's file."""
+    if isinstance(where, Opinions):
+        return where.grid[number].id
+    known = tiles.placed(where)
+    frames = f", frame {known.frames[number]}" if known.frames.max() > 0 else ""
+    return str(known.files[number]).rstrip("/").rpartition("/")[2] + frames
+
+
+def _opinion(where: doubtful.Where, number: int, box: Box) -> NDArray[np.int64]:
+    """What a block or a tile says of a box; see `view.seams.Seams`."""
     labels = np.full(size(box)[1:], -1, np.int64)
-    block = opinions.grid[number]
-    part = intersection(keep_box(opinions, block), box)
+    part = intersection(doubtful.box_of(where, number), box)
     if part is not None:
-        labels[within(part, box)[1:]] = read_opinion(opinions, block, part)
+        labels[within(part, box)[1:]] = doubtful.labels_of(where, number, part)
     return labels
 
 

@@ -15,17 +15,15 @@ import numpy as np
 
 from bigseg import files
 from bigseg.errors import BigsegError, NotFound
-from bigseg.grid import Block, Grid
+from bigseg.grid import Block, Grid, Index
 from bigseg.io.masks import Mask, opened_mask
 from bigseg.io.ome import Image, describe
-from bigseg.io.tables import read_table
 from bigseg.run.folder import is_run, open_run
-from bigseg.specs.segment import SegmentSpec
-from bigseg.stages import objects, windows
+from bigseg.specs.maps import EmSpec
+from bigseg.stages import told, write_tiles
 from bigseg.stages.divisions import found_corrections
 from bigseg.stages.evaluate import evaluation_url
 from bigseg.stages.graph_report import found_certificates, found_seams
-from bigseg.stages.normalize import ranges
 from bigseg.stages.opinions import Opinions
 from bigseg.types import Facts, StageSpec
 from bigseg.version import VERSION
@@ -42,9 +40,32 @@ class Spec(StageSpec):
     """What is reported on."""
 
     run: str
-    settings: SegmentSpec
+    settings: told.Settings
     channels: tuple[int, ...]
-    opinions: Opinions
+    """Of the image that are shown; none if there is no image."""
+    opinions: Opinions | None = None
+    """Blocks of the labels."""
+    tiled: write_tiles.Spec | None = None
+    """Tiles that were merged, instead."""
+
+    @property
+    def graph(self) -> str:
+        """Where the graph of the objects is."""
+        return self.opinions.run if self.opinions else self.run
+
+    @property
+    def blocks(self) -> Grid:
+        """Blocks in which the labels are written."""
+        where = self.opinions or self.tiled
+        assert where is not None
+        return where.grid
+
+    @property
+    def ndim(self) -> int:
+        """Whether objects are of planes or of volumes."""
+        where = self.opinions or (self.tiled and self.tiled.tiles)
+        assert where
+        return where.ndim
 
     @property
     def grid(self) -> Grid:
@@ -102,12 +123,12 @@ def make_page(spec: Spec) -> str:
     steps = step_times(run) if run else []
     with _subject(spec) as subject:
         return page.page(
-            f"{subject.image.name}: {spec.settings.name}",
+            subject.about.title,
             [
                 sections.title(subject),
                 sections.summary(subject, steps),
                 sections.scores(subject),
-                corrected(found_corrections(spec.opinions.run)),
+                corrected(found_corrections(spec.graph)),
                 sections.gallery(subject),
                 _looked_at(spec, subject, steps),
                 seams_in_numbers(subject, found_seams(run) if run else None),
@@ -122,7 +143,7 @@ def make_page(spec: Spec) -> str:
 
 def _looked_at(spec: Spec, subject: Subject, steps: Sequence[StepTimes]) -> str:
     """Part on what was skipped; nothing if objects were looked for everywhere."""
-    region = spec.opinions.region
+    region = spec.opinions.region if spec.opinions else None
     if region is None:
         return ""
     names = {"predict": "skipped_blocks", "label": "skipped"}
@@ -141,52 +162,32 @@ def _looked_at(spec: Spec, subject: Subject, steps: Sequence[StepTimes]) -> str:
 @contextmanager
 def _subject(spec: Spec) -> Iterator[Subject]:
     """What the page shows; the truth stays open as long as the context."""
-    image = describe(spec.settings.image)
-    found = _ranges(spec, len(spec.channels))
-    channels = spec.channels[: len(found[0])]  # a mean of channels has one range
+    image = told.shown(spec.settings, spec.tiled)
+    found = told.ranges_of(spec.run, spec.settings, image, len(spec.channels))
+    pieces = isinstance(spec.settings, EmSpec)
     values: dict[str, Any] = {
-        "settings": spec.settings,
+        "about": told.about(spec.settings, image, spec.tiled),
         "image": image,
-        "channels": channels,
+        "channels": spec.channels[: len(found[0])],  # a mean of channels has one range
         "ranges": found,
-        "grid": spec.opinions.grid,
-        "ndim": spec.opinions.ndim,
-        "table": _table(spec.opinions.run),
+        "grid": spec.blocks,
+        "ndim": spec.ndim,
+        "table": told.table_of(spec.graph, spec.blocks, pieces=pieces),
         "labels": _labels(spec.settings.target),
+        "borders": told.borders(spec.tiled) if spec.tiled else None,
         "scores": _scores(spec.run),
     }
     try:
         truth = opened_mask(values["scores"]["truth"])
         with truth as mask:
-            yield Subject(**values, truth=_fitting(mask, spec))
+            yield Subject(**values, truth=_fitting(mask, spec.blocks.shape))
     except (KeyError, BigsegError):  # nobody knows the truth, or it has gone
         yield Subject(**values)
 
 
-def _fitting(mask: Mask, spec: Spec) -> Mask | None:
-    shape = spec.opinions.shape
+def _fitting(mask: Mask, shape: Index) -> Mask | None:
     mask = mask.like(Mask("", "tzyx", shape, shape, lambda box: np.zeros(0)))
     return mask if mask.shape == shape else None
-
-
-def _ranges(spec: Spec, channels: int) -> list[list[tuple[float, float]]]:
-    if spec.settings.intensity is not None:
-        return [[spec.settings.intensity] * channels]
-    if spec.settings.window is not None:
-        return windows.usual_ranges(spec.run) or [[(0.0, 1.0)] * channels]
-    try:
-        return ranges(spec.run)
-    except FileNotFoundError:
-        return [[(0.0, 1.0)] * channels]
-
-
-def _table(run: str) -> dict[str, Any]:
-    try:
-        table = read_table(objects.table_url(run))
-        return {"parts": np.zeros(len(table["id"]), np.int32)} | table  # not known of slices
-    except NotFound:
-        names = ("id", "frame", "voxels", "z0", "y0", "x0", "z1", "y1", "x1", "z", "y", "x")
-        return {name: np.zeros(0, np.int64) for name in (*names, "parts")}
 
 
 def _labels(target: str) -> Image | None:

@@ -29,8 +29,8 @@ def corrected(corrections: Sequence[Correction]) -> str:
     merged = sum(len(c.merged) for c in corrections)
     split = sum(len(c.split) for c in corrections)
     note = (
-        f"{len(corrections):,} corrections: {merged:,} merges and {split:,} splits. Seams and "
-        "certificates are those of the run before."
+        f"{len(corrections):,} corrections: {merged:,} merges and {split:,} splits. "
+        "Faces were counted anew afterwards; certificates are those of the run before."
     )
     rows = [
         [

@@ -97,3 +97,8 @@ def highlight(image: Floats, labels: NDArray[Any], ids: NDArray[Any], width: int
     rgb[chosen] = ((grey + tint) // 2).astype(np.uint8)
     rgb[chosen & edge] = colours(labels[chosen & edge])
     return rgb
+
+
+def filled(image: Floats, labels: NDArray[Any], width: int = 1) -> Rgb:
+    """Fill every object with a colour of its own, see-through; outlines are not."""
+    return highlight(image, labels, np.unique(labels), width)

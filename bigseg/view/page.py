@@ -131,7 +131,7 @@ def pictures(sources: Sequence[str], names: Sequence[str], caption: str) -> str:
     return f'<div class="row n{len(sources)}">{figures}{text}</div>'
 
 
-def pair(left: tuple[str, str], right: tuple[str, str]) -> str:
-    """Two drawings side by side, each with a title."""
-    cells = "".join(f"<div><h3>{escape(title)}</h3>{svg}</div>" for title, svg in (left, right))
+def pair(*drawings: tuple[str, str]) -> str:
+    """Two drawings side by side, or one, each with a title."""
+    cells = "".join(f"<div><h3>{escape(title)}</h3>{svg}</div>" for title, svg in drawings)
     return f'<div class="pair">{cells}</div>'

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bigseg.grid import Box, Index
 from bigseg.types import Floats
-from bigseg.view.outlines import Rgb, highlight, overlay, shade
+from bigseg.view.outlines import Rgb, filled, highlight, overlay, shade
 from bigseg.view.pictures import Picture, display_shape, resize_image, resize_labels
 from bigseg.view.slices import (
     crowded,
@@ -175,14 +175,16 @@ def panels(subject: Subject, plane: Plane) -> list[Picture]:
     """The image, the image with outlines, and, if it is known, with those of the truth."""
     image, labels = read(subject, plane)
     width = line_width(subject, plane)
-    drawn = overlay(image, labels, width)
+    draw = filled if subject.about.filled else overlay
+    drawn = draw(image, labels, width)
     if plane.what == "Overview":
         return [Picture(drawn, "overview")]
-    result = [Picture(shade(image), "image"), Picture(drawn, "result")]
+    result = [Picture(shade(image), "image")] if subject.channels else []
+    result.append(Picture(drawn, "result"))
     if subject.truth is not None:
         truth = subject.truth.read(plane.box)[0].take(0, AXES.index(plane.axis))
         resized = resize_labels(truth, shown(subject, plane))
-        result.append(Picture(overlay(image, resized, width), "truth"))
+        result.append(Picture(draw(image, resized, width), "truth"))
     return result
 
 
@@ -211,7 +213,11 @@ def seams(subject: Subject) -> tuple[Picture, Plane] | None:
 
 
 def draw_faces(rgb: Rgb, subject: Subject, plane: Plane) -> None:
-    """Draw the faces of blocks as dashed white lines."""
+    """Draw the faces of blocks, or of tiles, as dashed white lines."""
+    if subject.borders is not None:
+        for border in subject.borders(plane.box):
+            _draw_border(rgb, border, plane)
+        return
     for side, space in enumerate(plane.sides):
         box, step = plane.box[space + 1], subject.grid.block[space + 1]
         zoom = rgb.shape[side] / (box.stop - box.start)
@@ -219,3 +225,18 @@ def draw_faces(rgb: Rgb, subject: Subject, plane: Plane) -> None:
             at = min(round((face - box.start) * zoom), rgb.shape[side] - 1)
             line = rgb[at] if side == 0 else rgb[:, at]
             line[np.arange(len(line)) % 10 < 6] = 255
+
+
+def _draw_border(rgb: Rgb, border: Box, plane: Plane) -> None:
+    """Draw the outline of a box, where it lies in a plane."""
+    spans, zooms = [], []
+    for side, space in enumerate(plane.sides):
+        box, own = plane.box[space + 1], border[space + 1]
+        zooms.append(rgb.shape[side] / (box.stop - box.start))
+        spans.append((own.start - box.start, own.stop - box.start))
+    for side, other in ((0, 1), (1, 0)):
+        along = slice(*(max(round(end * zooms[other]), 0) for end in spans[other]))
+        for at in (round(end * zooms[side]) for end in spans[side]):
+            if 0 < at < rgb.shape[side]:
+                line = (rgb[at] if side == 0 else rgb[:, at])[along]
+                line[np.arange(len(line)) % 10 < 6] = 255

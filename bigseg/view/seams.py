@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg.grid import Box, Grid
+from bigseg.grid import Box
 from bigseg.types import Facts, Floats
 from bigseg.view import page
-from bigseg.view.outlines import Rgb, edges, overlay, shade
+from bigseg.view.outlines import Rgb, edges, filled, overlay, shade
 from bigseg.view.pictures import Picture, encode, resize_labels
 from bigseg.view.planes import AXES, Plane, caption, draw_faces, read, shown
 from bigseg.view.slices import Table, window
@@ -36,6 +36,12 @@ COUNTS = {
     "cut_voxels": "cut voxels",
     "alone": "alone",
 }
+TOUCHING = (
+    "Every pair of supervoxels that touch across a face is weighed. Matched: one object in the "
+    "end, surely. Doubtful: evidence for what was decided is below three to one; outvoted: it was "
+    "against it, but the rest of the graph was for it. Alone: a supervoxel at the face that "
+    "touches nothing beyond."
+)
 NOTE = (
     "Where two blocks have labelled the same voxels, every pair of their objects that overlap is "
     "compared. Matched: one object in the end, surely. Doubtful: evidence for what was decided is "
@@ -49,8 +55,10 @@ NOTE = (
 class Seams:
     """What is known of the faces of blocks."""
 
-    grid: Grid
-    """Of the blocks that were compared."""
+    name: Callable[[int], str]
+    """What a block, by its number, is called."""
+    box: Callable[[int], Box]
+    """Voxels (t, z, y, x) that a block has labelled."""
     faces: Table
     """A row per face."""
     worst: Table
@@ -69,39 +77,61 @@ def seams_in_numbers(subject: Subject, found: Seams | None) -> str:
     if found is None or len(found.faces["a"]) == 0:
         return ""
     return (
-        page.heading("Seams in numbers", NOTE)
-        + _totals(found)
-        + _faces(found)
+        page.heading(
+            "Seams in numbers", _worded(NOTE if _overlapping(found) else TOUCHING, subject)
+        )
+        + _totals(found, subject)
+        + _faces(found, subject)
         + _pairs(subject, found)
     )
 
 
-def _totals(found: Seams) -> str:
+def _overlapping(found: Seams) -> bool:
+    """Whether what was compared is overlaps, and not contacts."""
+    return "contact" not in found.worst or "n_uv" in found.worst
+
+
+def _worded(text: str, subject: Subject) -> str:
+    """Text on blocks, as one on whatever was compared."""
+    part = subject.about.part
+    return text.replace("block", part).replace("Block", part.capitalize())
+
+
+def _totals(found: Seams, subject: Subject) -> str:
+    counts = _counts(found)
     rows = [
         (
             f"{kind} ({sums['count']:,})" if "count" in sums else kind,
-            *(f"{sums[name]:,}" if name in sums else "–" for name in COUNTS),
+            *(f"{sums[name]:,}" if name in sums else "–" for name in counts),
         )
         for kind, sums in found.totals.items()
+        if "count" in sums or subject.borders is None
     ]
-    return page.table(("Blocks touch over", *COUNTS.values()), rows)
+    return page.table((_worded("Blocks touch over", subject), *counts.values()), rows)
 
 
-def _faces(found: Seams) -> str:
+def _counts(found: Seams) -> dict[str, str]:
+    """What is told of each face: of contacts there is no overlap to tell of."""
+    overlaps = _overlapping(found)
+    return {n: said for n, said in COUNTS.items() if overlaps or n not in ("split", "cut_voxels")}
+
+
+def _faces(found: Seams, subject: Subject) -> str:
     faces = found.faces
     trouble = faces["doubtful"] + faces["split"] + faces["alone"]
     order = np.argsort(-trouble, kind="stable")[:FACES]
     order = order[trouble[order] > 0]
     if len(order) == 0:
         return "<p>At no face are objects doubtful, split or alone.</p>"
-    rows = []
+    rows, names = [], _counts(found)
     for row in order.tolist():
-        place = f"{'tzyx'[faces['axis'][row]]} = {faces['position'][row]:,}"
-        counts = (f"{faces[name][row]:,}" for name in COUNTS)
+        axis = faces["axis"][row]
+        place = f"{'tzyx'[axis]} = {faces['position'][row]:,}" if axis > 0 else "–"
+        counts = (f"{faces[name][row]:,}" for name in names)
         margin = faces["margin"][row]
-        ends = (found.grid[int(faces[side][row])].id for side in "ab")
+        ends = (found.name(int(faces[side][row])) for side in "ab")
         rows.append((" | ".join(ends), place, *counts, f"{margin:.1f}" if margin < 1e9 else "–"))
-    head = ("Blocks", "face", *COUNTS.values(), "margin")
+    head = (_worded("Blocks", subject), "face", *names.values(), "margin")
     said = f"{(trouble > 0).sum():,} of {len(trouble):,} faces have some."
     return f"<h3>Faces with most of them</h3><p>{said}</p>" + page.table(head, rows)
 
@@ -118,13 +148,13 @@ def _pairs(subject: Subject, found: Seams) -> str:
         groups.append(
             (
                 _panels(subject, found, pair, plane),
-                _said(found, pair) + caption(plane, subject.shape),
+                _said(found, pair, subject.about.part) + caption(plane, subject.shape),
             )
         )
     sources = iter(encode([p for panels, _ in groups for p in panels], BUDGET))
     return (
         "<h3>The pairs that are least sure</h3>"
-        + _key()
+        + _key(subject)
         + "".join(
             page.pictures([next(sources) for _ in panels], [p.caption for p in panels], said)
             for panels, said in groups
@@ -132,35 +162,38 @@ def _pairs(subject: Subject, found: Seams) -> str:
     )
 
 
-def _key() -> str:
-    names = ("the first block's opinion", "the second block's", "both")
+def _key(subject: Subject) -> str:
+    part = subject.about.part
+    names = (f"the first {part}'s opinion", f"the second {part}'s", "both")
     keys = "".join(
         f'<span><i style="background:rgb{colour};border:1px solid #777"></i>{name}</span>'
         for colour, name in zip((FIRST, SECOND, BOTH), names, strict=True)
     )
-    return f'<p class="keys">{keys}<span>dashed: faces of blocks</span></p>'
+    return f'<p class="keys">{keys}<span>dashed: faces of {part}s</span></p>'
 
 
-def _said(found: Seams, pair: Facts) -> str:
+def _said(found: Seams, pair: Facts, part: str) -> str:
     """What the evidence was, and what was decided."""
     done = "one object" if pair["kept"] else "kept apart"
     if found.named:
         ids = dict.fromkeys(pair[name] for name in ("id_u", "id_v"))
         done += f" ({' and '.join(str(id) if id else 'dropped' for id in ids)})"
-    names = (found.grid[pair[f"{side}_block"]].id for side in "uv")
-    parts = [f"Blocks {' and '.join(names)}"]
+    names = (found.name(pair[f"{side}_block"]) for side in "uv")
+    parts = [f"{part.capitalize()}s {' and '.join(names)}"]
     if "n_uv" in pair:
         likeness = pair["n_uv"] / max((pair["n_u"] * pair["n_v"]) ** 0.5, 1)
         counts = f"{pair['n_u']:,} and {pair['n_v']:,} voxels, {pair['n_uv']:,} shared"
         parts.append(f"{counts} (likeness {likeness:.2f})")
+    elif "contact" in pair:
+        parts.append(f"{pair['contact']:,} voxels in contact")
     side = "for it" if pair["margin"] >= 0 else "against it"
     return f"{', '.join(parts)}, {done}; log-odds {abs(pair['margin']):.1f} {side}: "
 
 
 def _plane(subject: Subject, found: Seams, pair: Facts) -> Plane:
     """Plane across the face, through the pair, large enough for its objects."""
-    blocks = (found.grid[pair[name]].index for name in ("u_block", "v_block"))
-    differ = [a != b for a, b in zip(*blocks, strict=True)]
+    boxes = (found.box(pair[name]) for name in ("u_block", "v_block"))
+    differ = [a.start != b.start for a, b in zip(*boxes, strict=True)]
     axis = "y" if differ[1] and not any(differ[2:]) else "z"
     voxel = np.array(subject.spacing) / min(subject.spacing)
     ids = [pair["id_u"], pair["id_v"]] if found.named else []
@@ -183,12 +216,15 @@ def _panels(subject: Subject, found: Seams, pair: Facts, plane: Plane) -> list[P
     flat = AXES.index(plane.axis)
     said = (found.opinion(pair[f"{side}_block"], plane.box) for side in "uv")
     opinions = [resize_labels(np.take(labels, 0, flat), shape) for labels in said]
-    drawn = [shade(image), both_opinions(image, opinions, (pair["u"], pair["v"]))]
-    drawn.append(overlay(image, labels, 2))
-    for rgb in drawn[1:]:
+    paint = filled if subject.about.filled else overlay
+    said_by = _worded("What both blocks said", subject)
+    drawn = {said_by: both_opinions(image, opinions, (pair["u"], pair["v"]))}
+    drawn["Result"] = paint(image, labels, 2)
+    for rgb in drawn.values():
         draw_faces(rgb, subject, plane)
-    names = ("Image", "What both blocks said", "Result")
-    return [Picture(rgb, name) for rgb, name in zip(drawn, names, strict=True)]
+    if subject.channels:
+        drawn = {"Image": shade(image), **drawn}
+    return [Picture(rgb, name) for name, rgb in drawn.items()]
 
 
 def both_opinions(

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
-from bigseg.specs.segment import SegmentSpec
 from bigseg.view import page, svg, text
 from bigseg.view.pictures import Picture, encode
 from bigseg.view.planes import caption, full_resolution, panels, seams
@@ -19,6 +19,8 @@ from bigseg.view.timings import MOST_FAILURES, SAMPLE, Failure, StepTimes
 
 BUDGET = 2_700_000
 """Characters that the pictures of the gallery may take together."""
+LISTED = 12
+"""Values of a setting that are listed."""
 PANELS = {
     "image": "Image",
     "result": "Objects found",
@@ -32,7 +34,7 @@ def sizes(subject: Subject) -> tuple[NDArray[Any], str]:
     """Sizes of all objects, and their unit."""
     for column, power in (("volume", "³"), ("area", "²")):
         symbol = text.unit(subject.image.units.get("x"))
-        if symbol and column in subject.table and not subject.settings.anisotropy:
+        if symbol and column in subject.table and not subject.about.anisotropy:
             return subject.table[column], symbol + power
     return subject.table["voxels"], "voxels" if subject.ndim == 3 else "pixels"
 
@@ -45,7 +47,7 @@ def summary(subject: Subject, steps: Sequence[StepTimes]) -> str:
     numbers = [(f"{objects:,}", "objects")]
     if objects:
         numbers.append((f"{text.number(float(np.median(values)))} {unit}", "median size"))
-        numbers.append((text.share(across, objects), "lie across block faces"))
+        numbers.append((text.share(across, objects), f"lie across {subject.about.part} faces"))
     if subject.scores:
         numbers.append((text.score(subject.scores["average_precision"][0]), "AP at IoU 0.5"))
     bars = [bar for step in steps for bar in step.bars]
@@ -66,20 +68,21 @@ def setting(subject: Subject, run: str, version: str) -> str:
     channels = ", ".join(
         f"{c} ({name})" if name else str(c) for c, name in zip(subject.channels, names, strict=True)
     )
+    level = f"{subject.about.level} of {len(image.levels)}, NGFF {image.version}"
+    shown = [("Image", image.url), ("Level", level), ("Channels", channels)]
+    dtype = f"{volume.dtype}, " if subject.channels else ""
     rows = [
-        ("Image", image.url),
+        *(shown if subject.channels else ()),
         ("Axes and shape", f"{', '.join(image.axes)}: {text.shape(volume.level.shape)}"),
-        ("Voxels", f"{volume.dtype}, {' × '.join(f'{v:.4g}' for v in voxel)} {symbol}"),
-        ("Level", f"{subject.settings.level} of {len(image.levels)}, NGFF {image.version}"),
-        ("Channels", channels),
-        ("Model", subject.settings.model),
+        ("Voxels", f"{dtype}{' × '.join(f'{v:.4g}' for v in voxel)} {symbol}"),
+        *subject.about.rows,
         ("Objects of", "volumes (3D)" if subject.ndim == 3 else "planes (2D)"),
         ("Blocks", f"{text.shape(subject.grid.block[1:])} voxels (z, y, x), {len(subject.grid):,}"),
-        ("Labels", subject.settings.target),
+        ("Labels", subject.about.target),
         ("Run", run),
         ("Made by", f"bigseg {version}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
     ]
-    default, other = _settings(subject.settings)
+    default, other = _settings(subject.about.settings)
     changed = page.table(("Setting", "Value", "Default"), other, numbers=False) if other else ""
     note = "Settings that differ from the defaults:" if other else "All settings have defaults."
     return (
@@ -90,10 +93,10 @@ def setting(subject: Subject, run: str, version: str) -> str:
     )
 
 
-def _settings(spec: SegmentSpec) -> tuple[list[tuple[str, str]], list[tuple[str, str, str]]]:
+def _settings(spec: BaseModel) -> tuple[list[tuple[str, str]], list[tuple[str, str, str]]]:
     """Settings at their defaults, and those that are not."""
     default, other = [], []
-    for name, field in SegmentSpec.model_fields.items():
+    for name, field in type(spec).model_fields.items():
         if field.is_required():
             continue
         value = getattr(spec, name)
@@ -107,7 +110,10 @@ def _settings(spec: SegmentSpec) -> tuple[list[tuple[str, str]], list[tuple[str,
 def _value(value: Any) -> str:
     if value is None:
         return "automatic"
-    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    if not isinstance(value, tuple):
+        return str(value)
+    more = f", … ({len(value):,} in all)" if len(value) > LISTED else ""
+    return ", ".join(map(str, value[:LISTED])) + more
 
 
 def scores(subject: Subject) -> str:
@@ -153,11 +159,12 @@ def gallery(subject: Subject) -> str:
         groups.append(([across[0]], caption(across[1], subject.shape)))
     sources = iter(encode([picture for group, _ in groups for picture in group], BUDGET))
     drawn = [_row(group, sources, said) for group, said in groups]
+    drawn_as = "filled with" if subject.about.filled else "outlined in"
     faces = drawn.pop() if across is not None else ""
     return (
         page.heading(
             "Objects",
-            "Each object is outlined in a colour of its own, the same in every picture.",
+            f"Each object is {drawn_as} a colour of its own, the same in every picture.",
         )
         + "".join(drawn)
         + _seams(subject, faces)
@@ -171,18 +178,20 @@ def _row(group: list[Picture], sources: Any, said: str) -> str:
 def _seams(subject: Subject, picture: str) -> str:
     objects = len(subject.table["id"])
     across = int((subject.table["parts"] > 1).sum()) if objects else 0
-    if len(subject.grid) == 1:
+    part = subject.about.part
+    many = f"{len(subject.grid):,} blocks" if subject.borders is None else f"{part}s"
+    if len(subject.grid) == 1 and subject.borders is None:
         note = "The image is a single block."
     elif across == 0:
-        note = f"No object lies across the faces of the {len(subject.grid):,} blocks."
+        note = f"No object lies across the faces of the {many}."
     else:
         note = (
             f"{across:,} of {objects:,} objects ({text.share(across, objects)}) lie across the "
-            f"faces of the {len(subject.grid):,} blocks. They are filled; dashed lines are block "
-            "faces. An object that ends straight along one was kept by one block, but not by its "
+            f"faces of the {many}. They are filled; dashed lines are {part} "
+            f"faces. An object that ends straight along one was kept by one {part}, but not by its "
             "neighbour."
         )
-    return page.heading("Block seams", note) + picture
+    return page.heading(f"{part.capitalize()} seams", note) + picture
 
 
 def distributions(subject: Subject) -> str:
@@ -191,22 +200,27 @@ def distributions(subject: Subject) -> str:
         return ""
     values, unit = sizes(subject)
     median = float(np.median(values))
-    limit = subject.settings.flow_threshold
-    errors = subject.table.get("flow_error", np.zeros(0))
-    return page.heading("Sizes and flow errors") + page.pair(
-        (
-            "Size",
-            svg.histogram(values, f"size ({unit})", mark=(median, f"median {text.number(median)}")),
-        ),
-        (
-            "Flow error",
-            svg.histogram(
-                errors,
-                "mean squared difference of flows",
-                mark=(limit, "flow_threshold") if limit else None,
-            ),
-        ),
+    sizes_of = (
+        "Size",
+        svg.histogram(values, f"size ({unit})", mark=(median, f"median {text.number(median)}")),
     )
+    other, drawn = _besides_size(subject)
+    if not drawn:
+        return page.heading("Sizes") + page.pair(sizes_of)
+    return page.heading(f"Sizes and {other.lower()}") + page.pair(sizes_of, (other, drawn))
+
+
+def _besides_size(subject: Subject) -> tuple[str, str]:
+    """Name and histogram of what else is known of each object; empty if nothing is."""
+    table, limit = subject.table, subject.about.flow_threshold
+    if subject.about.pieces and "pieces" in table:
+        name = f"{subject.about.pieces}"
+        return name.capitalize(), svg.histogram(table["pieces"], f"{name} of an object")
+    errors = table.get("flow_error", np.zeros(0))
+    if not np.isfinite(errors).any():
+        return "", ""
+    mark = (limit, "flow_threshold") if limit else None
+    return "Flow errors", svg.histogram(errors, "mean squared difference of flows", mark=mark)
 
 
 def timings(steps: Sequence[StepTimes]) -> str:
@@ -278,9 +292,5 @@ def _fate(failure: Failure) -> str:
 
 def title(subject: Subject) -> str:
     """Head of the page."""
-    name = subject.settings.name
-    return (
-        f"<h1>{escape(subject.image.name)}: {escape(name)}</h1>"
-        f'<p class="sub">Segmented by bigseg with the model '
-        f"{escape(subject.settings.model)}</p>"
-    )
+    about = subject.about
+    return f'<h1>{escape(about.title)}</h1><p class="sub">{escape(about.said)}</p>'

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from bigseg.core.intensity import rescale
 from bigseg.errors import ImageError
@@ -14,7 +16,6 @@ from bigseg.grid import Box, Grid, Index, size
 from bigseg.io.masks import Mask
 from bigseg.io.ome import Image
 from bigseg.io.volume import Volume
-from bigseg.specs.segment import SegmentSpec
 from bigseg.types import Floats
 from bigseg.view.slices import Table
 
@@ -23,11 +24,39 @@ TINTS = ((0.0, 1.0, 0.0), (1.0, 0.0, 1.0), (0.2, 0.5, 1.0), (1.0, 1.0, 0.0))
 
 
 @dataclass(frozen=True)
+class About:
+    """What a report says of what was asked for."""
+
+    title: str
+    said: str
+    """How the labels were made."""
+    rows: Sequence[tuple[str, str]]
+    """What they were made with, and its name."""
+    target: str
+    """URL of the labels."""
+    settings: BaseModel
+    """All that could be chosen."""
+    level: int = 0
+    """Of the image."""
+    anisotropy: float | None = None
+    """Voxel height over voxel width, if it was chosen."""
+    flow_threshold: float = 0.0
+    """Largest flow error; 0 if there is none."""
+    filled: bool = False
+    """Whether objects are filled in pictures, since they fill all, or there is no image."""
+    part: str = "block"
+    """What has faces at which objects may be cut."""
+    pieces: str = ""
+    """What an object consists of besides."""
+
+
+@dataclass(frozen=True)
 class Subject:
     """Everything that the pictures of a report need."""
 
-    settings: SegmentSpec
+    about: About
     image: Image
+    """Without channels only its axes, sizes and levels mean something."""
     channels: tuple[int, ...]
     ranges: list[list[tuple[float, float]]]
     """Low and high of each channel, for each frame or for all."""
@@ -37,6 +66,8 @@ class Subject:
     table: Table
     labels: Image | None
     """None if the run has not got that far."""
+    borders: Callable[[Box], Sequence[Box]] | None = None
+    """Parts whose faces are drawn, those that meet a box; None: the blocks of `grid`."""
     truth: Mask | None = None
     scores: dict[str, Any] = field(default_factory=dict)
 
@@ -48,19 +79,19 @@ class Subject:
     @property
     def volume(self) -> Volume:
         """Level that was segmented."""
-        return Volume(self.image, self.settings.level)
+        return Volume(self.image, self.about.level)
 
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Size of a voxel (z, y, x), as the segmentation took it."""
         z, y, x = self.volume.spacing
-        tall = self.settings.anisotropy
+        tall = self.about.anisotropy
         return (x * tall if tall else z), y, x
 
     def levels(self) -> list[int]:
         """Levels, from that which was segmented, whose labels fit the image voxel by voxel."""
         pairs = zip(
-            self.image.levels[self.settings.level :],
+            self.image.levels[self.about.level :],
             self.labels.levels if self.labels else (),
             strict=False,
         )
@@ -74,12 +105,14 @@ class Subject:
 
     def shape_at(self, level: int) -> Index:
         """(t, z, y, x) at a level, 0 being that which was segmented."""
-        t, _, z, y, x = Volume(self.image, self.settings.level + level).shape
+        t, _, z, y, x = Volume(self.image, self.about.level + level).shape
         return t, z, y, x
 
     def read_image(self, box: Box, level: int = 0) -> Floats:
         """Voxels of a box (t, z, y, x) of one frame as (c, z, y, x), scaled for the eye."""
-        volume = Volume(self.image, self.settings.level + level)
+        if not self.channels:
+            return np.zeros((1, *size(box)[1:]), np.float32)
+        volume = Volume(self.image, self.about.level + level)
         data = _readable(volume, box, self.channels)[0]
         limits = self.ranges[self._range(box)]
         scaled = [rescale(c, *limit) for c, limit in zip(data, limits, strict=True)]
