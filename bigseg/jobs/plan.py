@@ -220,10 +220,11 @@ def _replanned(
     image: str,
     output: str,
     run: str,
-    block: Index,
+    block: Index | None,
 ) -> Sequence[Step]:
     """Steps of the same run over another image."""
-    places = {"image": image, "output": output, "level": 0, "block": block}
+    places: dict[str, Any] = {"image": image, "output": output, "level": 0}
+    places |= {"block": block} if block else {}
     steps: Sequence[Step] = plan(spec.model_copy(update=places | changes), run)
     return steps
 
@@ -336,11 +337,11 @@ def _stored(loads: Sequence[Load], costs: Costs | None, volume: Volume) -> dict[
             ratio = costs.stored.get(one.store) if not level else finest * 1.6**level
             sizes[name] = sizes.get(name, 0) + round(one.raw * min(ratio or COMPRESSED, 1.0))
     t, _, *space = volume.shape
-    blocks = next((load.blocks for load in loads if load.stage in ("label", "supervoxels")), 1)
+    blocks, seen = next(((load.blocks, load.seen) for load in loads if load.seen), (1, 0))
     image = t * prod(space)
     sizes["result"] = round(sizes.get("result", 0) + costs.result * image + costs.result_once)
-    each = costs.tables * image + costs.tables_per_block * blocks
-    sizes["tables"] = round(each + costs.tables_once)
+    each = costs.rows * seen + costs.rows_per_block * blocks
+    sizes["tables"] = round(each + costs.tables * image + costs.tables_once)
     return sizes
 
 

@@ -2,7 +2,8 @@
 
 Samples from all over the image become the frames of a small one, so that one rehearsal sees them
 all: dense and empty regions alike, with the intensities of the whole. It goes through every step of
-the run itself. A tiny sample tells what a block costs whatever it holds, a larger one the rest.
+the run itself. A tiny sample tells what a block costs whatever it holds, larger ones the rest; an
+image that is small enough is rehearsed whole, in the run's own blocks.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import ceil, prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,16 +27,22 @@ from bigseg.jobs.sampling import tiles_of
 from bigseg.plans.forecast import Load, loads_of
 from bigseg.plans.steps import Step
 from bigseg.run.folder import make_steps
-from bigseg.run.machine import peak_memory
+from bigseg.run.machine import held_memory, peak_memory
 from bigseg.types import Facts
 
+TINY, PILOT = {2: (32, 1), 3: (16, 1)}, {2: (160, 6), 3: (64, 1)}
+"""Edge, voxels, and number of the samples that tell what a block costs, and how fast it goes."""
+EDGES = {2: (640, 320, 160), 3: (192, 96)}
+"""Of larger samples. A network that sees less than several objects at once is not sure of anything:
+of 64 voxels in a volume of nuclei 15 wide it keeps 2.6 times as much as of the same voxels in the
+whole, of 96 as much as of the whole."""
 SAMPLES = {2: 6, 3: 3}
-TINY, SMALLEST, LARGEST = {2: 32, 3: 16}, {2: 160, 3: 64}, {2: 1280, 3: 256}
-"""Edges of samples, voxels. A network that sees less than several objects at once is not sure of
-anything, and what it says would compress worse than what it says of the whole."""
-GROWTH = {2: 4, 3: 8}
-"""Of the time that samples take, when their edges are doubled."""
+"""That larger samples should be; with fewer, smaller ones are better."""
+FILLED = 16
+"""Pixels by which a network's planes are longer than a sample, about."""
 STRIDE = 16
+LIBRARIES = 5.0
+"""Processor seconds, at the most, in which a process loads its libraries."""
 NOISE = 1.0
 """Share of a small duration that says nothing."""
 KEPT = {"predictions": "scratch/predictions", "opinions": "graph/opinions"}
@@ -43,8 +51,8 @@ KEPT = {"predictions": "scratch/predictions", "opinions": "graph/opinions"}
 BLOCKWISE = ("label", "supervoxels")
 """Stages that keep a table of each block."""
 
-Replan = Callable[[str, str, str, Index], Sequence[Step]]
-"""Plans the same run for another image, output and run folder, in blocks (z, y, x)."""
+Replan = Callable[[str, str, str, Index | None], Sequence[Step]]
+"""Plans the same run for another image, output and run folder, in blocks (z, y, x), or its own."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +99,10 @@ class Costs:
     """Bytes that are stored for each before compression, by store."""
     tables: float
     """Bytes of tables for each voxel of the image."""
-    tables_per_block: float
     tables_once: float
+    rows: float
+    """Bytes of the tables of blocks for each voxel in which they may see an object: `Load.seen`."""
+    rows_per_block: float
     result: float
     """Bytes of the table of the result for each voxel of the image."""
     result_once: float
@@ -102,7 +112,7 @@ class Costs:
     seconds: float
     """That it took."""
     peak: int
-    """Most memory that this process has held by now."""
+    """Most memory that this process has held by now, as far as samples took it."""
     reckoned: int
     """What was reckoned for the blocks of the rehearsal, without the process."""
 
@@ -148,30 +158,53 @@ def rehearse(
     replan
         How the run is planned for a sample.
     """
-    started = time.perf_counter()
+    started, libraries = time.perf_counter(), min(time.process_time(), LIBRARIES)
     with TemporaryDirectory(prefix="bigseg-plan-") as folder:
         place = Path(folder)
 
-        def attempt(name: str, edge: int, count: int) -> _Trial:
-            shape = _sample(volume, ndim, edge)
-            return _try(place / name, volume, channels, (shape, count), replan)
+        def attempt(name: str, samples: tuple[Index, int], *, parts: int = 2) -> _Trial:
+            return _try(place / name, volume, channels, samples, partial(_cut, replan, parts))
 
-        first, tiny = attempt("first", TINY[ndim], 1), attempt("tiny", TINY[ndim], 1)
-        edge, begun = SMALLEST[ndim], time.process_time()
-        while True:  # by processor time, as others may be busy here
-            before = time.process_time()
-            large = attempt(str(edge), edge, SAMPLES[ndim])
-            took, left = time.process_time() - before, seconds - (time.process_time() - begun)
-            if took * GROWTH[ndim] > left or edge >= LARGEST[ndim] or _is_all(volume, ndim, edge):
-                break
-            edge *= 2
-    shape = _sample(volume, ndim, edge)
-    return _costs(first, tiny, large, shape, time.perf_counter() - started)
+        smallest = _of_edge(volume, ndim, *TINY[ndim])
+        first, tiny = (attempt(name, smallest, parts=1) for name in ("first", "tiny"))
+        samples, begun = _of_edge(volume, ndim, *PILOT[ndim]), time.process_time()
+        held = left = held_memory()
+        large = attempt("pilot", samples)
+        took = time.process_time() - begun  # by processor time, as others may be busy here
+        most = max(seconds - took, 0.0) * _filled(*samples) / took
+        chosen = _choose(volume, ndim, most)
+        if chosen is not None:
+            samples, left = chosen, max(held_memory(), held)
+            large = attempt("samples", samples)
+    costs = _costs(first, tiny, large, samples[0], time.perf_counter() - started)
+    peak = costs.peak - (left - held)  # without what libraries keep of the shapes of the pilot
+    return replace(costs, start=costs.start + Spent(libraries, libraries), peak=peak)
 
 
-def _is_all(volume: Volume, ndim: int, edge: int) -> bool:
-    """Whether a sample is as large as the image."""
-    return _sample(volume, ndim, edge) == _sample(volume, ndim, 2 * edge)
+def _choose(volume: Volume, ndim: int, most: float) -> tuple[Index, int] | None:
+    """Shape and number of samples that take as long as so many voxels; None if the pilot's do."""
+    frames, depth = volume.shape[0], volume.shape[2]
+    whole = volume.shape[2:] if ndim == 3 else (1, *volume.shape[3:])
+    number = frames * (depth if ndim == 2 else 1)
+    if _filled(whole, number) <= most:
+        return whole, number
+    least = _filled(*_of_edge(volume, ndim, *PILOT[ndim]))
+    for edge in EDGES[ndim]:
+        shape = _sample(volume, ndim, edge)
+        count = int(most / _filled(shape, 1))
+        enough = SAMPLES[ndim] if edge != EDGES[ndim][-1] else 1
+        if count >= enough and _filled(shape, count) > least:
+            return shape, count
+    return None
+
+
+def _of_edge(volume: Volume, ndim: int, edge: int, count: int) -> tuple[Index, int]:
+    return _sample(volume, ndim, edge), count
+
+
+def _filled(shape: Index, count: int) -> float:
+    """Voxels of samples as a network is shown them, which is what takes time."""
+    return count * prod(n + FILLED for n in shape if n > 1)
 
 
 def _sample(volume: Volume, ndim: int, edge: int) -> Index:
@@ -197,9 +230,7 @@ def _try(
     shape, count = sample
     image, run, output = f"{place}/image.zarr", f"{place}/run.bigseg", f"{place}/labels.zarr"
     frames = _copy(volume, channels, shape, count, image)
-    z, y, x = shape
-    block = (z, max(y // 2, STRIDE), max(x // 2, STRIDE)) if count > 1 else (z, y, x)
-    planned = replan(image, output, run, tuple(max(edge, STRIDE) for edge in block))
+    planned = replan(image, output, run, None if _is_whole(volume, shape) else shape)
     loads = {load.name: load for load in loads_of(planned)}
     blocks, ends = {}, {}
     for step in make_steps([(step.name, step.stage, step.spec) for step in planned]):
@@ -222,6 +253,22 @@ def _try(
     )
     kept = sum(_bytes(Path(run) / part) for part in ("graph", "tables")) - stored["opinions"]
     return _Trial(loads, blocks, ends, frames * prod(shape), stored, raw, kept, parts, need)
+
+
+def _cut(
+    replan: Replan, parts: int, image: str, output: str, run: str, shape: Index | None
+) -> Sequence[Step]:
+    """Plan a run over samples, in so many blocks along y and x, or, over all, in its own."""
+    if shape is None:
+        return replan(image, output, run, None)
+    z, y, x = shape
+    block = (z, *(max(n // parts, STRIDE) for n in (y, x)))
+    return replan(image, output, run, tuple(max(edge, STRIDE) for edge in block))
+
+
+def _is_whole(volume: Volume, shape: Index) -> bool:
+    """Whether a sample is a frame, or a plane of it."""
+    return volume.shape[3:] == shape[1:] and shape[0] in (1, volume.shape[2])
 
 
 def _now() -> Spent:
@@ -279,10 +326,11 @@ def _costs(first: _Trial, tiny: _Trial, large: _Trial, shape: Index, seconds: fl
             more += (rest - block * NOISE) * (1 / max(large.voxels - tiny.voxels, 1))
         steps[name] = Cost(block - each * (small.work / small.blocks), each, end, more)
     stored = {s: large.stored.get(s, 0) / raw for s, raw in large.raw.items() if raw}
-    blocks = max(load.blocks for load in large.loads.values() if load.stage in BLOCKWISE)
+    blocks, seen = _of_blocks(large)
+    few, little = _of_blocks(tiny)
+    rows = max(large.tables_of_blocks - tiny.tables_of_blocks * blocks / few, 0)
     once = tiny.tables - tiny.tables_of_blocks
-    more_tables = max(large.tables - once - tiny.tables_of_blocks * blocks, 0)
-    grown = more_tables / max(large.voxels - tiny.voxels, 1)
+    grown = max(large.tables - large.tables_of_blocks - once, 0)
     ends = [trial.stored["result tables"] for trial in (tiny, large)]
     return Costs(
         steps=steps,
@@ -290,12 +338,19 @@ def _costs(first: _Trial, tiny: _Trial, large: _Trial, shape: Index, seconds: fl
         result_once=float(ends[0]),
         start=first.spent - tiny.spent,
         stored=stored,
-        tables=grown,
-        tables_per_block=float(tiny.tables_of_blocks),
+        tables=grown / large.voxels,
         tables_once=float(once),
+        rows=rows / max(seen - little * blocks / few, 1),
+        rows_per_block=tiny.tables_of_blocks / few,
         samples=large.voxels // prod(shape),
         sample=shape,
         seconds=round(seconds, 1),
         peak=peak_memory(),
         reckoned=large.reckoned,
     )
+
+
+def _of_blocks(trial: _Trial) -> tuple[int, int]:
+    """Blocks that keep tables of their objects, and voxels in which they see some."""
+    loads = [load for load in trial.loads.values() if load.stage in BLOCKWISE]
+    return max(load.blocks for load in loads), max(load.seen for load in loads)

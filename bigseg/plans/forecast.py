@@ -81,6 +81,8 @@ class Load:
     """What its time follows: pixels of the network, voxels with halo, or voxels."""
     reads: tuple[Traffic, ...] = ()
     writes: tuple[Traffic, ...] = ()
+    seen: int = 0
+    """Voxels where objects may stand that a block has a row about, all blocks together."""
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,19 @@ def _load(step: Step, share: Share) -> Load:
     else:
         work, reads, writes = 0.0, (), ()
     grid = spec.grid
-    return Load(step.name, step.stage, len(grid), grid.block, work, reads, writes)
+    seen = _seen(spec) if isinstance(spec, Opinions) else 0
+    return Load(step.name, step.stage, len(grid), grid.block, work, reads, writes, seen)
+
+
+def _seen(spec: Opinions) -> int:
+    """Voxels of what blocks have an opinion about, and half an object around it."""
+    reach = [0.0] * 4
+    if isinstance(spec, label.Spec):
+        reach[1:] = [spec.diameter / 2 / length for length in spec.spacing]
+    halo = tuple(
+        ceil(band + (more if band else 0)) for band, more in zip(spec.band, reach, strict=True)
+    )
+    return voxels(boxes_of(spec.grid, halo=halo))
 
 
 Counted = tuple[float, tuple[Traffic, ...], tuple[Traffic, ...]]

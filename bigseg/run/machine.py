@@ -51,6 +51,11 @@ def peak_memory() -> int:
     return int(getattr(info, "peak_wset", info.rss))
 
 
+def held_memory() -> int:
+    """Memory that this process holds now, bytes."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def worker_name() -> str:
     """Host and process, to tell workers apart in records."""
     return f"{socket.gethostname()}:{os.getpid()}"

@@ -179,9 +179,15 @@ def _called(
             f"Model '{name}' made {found.dtype} labels of shape {found.shape}; expected integers "
             f"of shape {shape} that are not negative."
         )
+    return finish_labels(_dense(found), spec.criteria, faces)
+
+
+def _dense(found: NDArray[Any]) -> NDArray[np.uint32]:
+    """Ids 1..n in the same order, whatever they were."""
+    if int(found.max(initial=0)) <= found.size:  # as most functions number them; sorting takes long
+        return compact(found.astype(np.uint32))[0]
     ids, dense = np.unique(found, return_inverse=True)
-    labels = dense.reshape(shape).astype(np.uint32) + np.uint32(ids[0] != 0)
-    return finish_labels(labels, spec.criteria, faces)
+    return dense.reshape(found.shape).astype(np.uint32) + np.uint32(ids[0] != 0)
 
 
 def _votes(
