@@ -33,6 +33,11 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "track": ("track", "track_id", "tracklet"),
 }
 """Columns, and by what names they go; large and small letters are the same."""
+MORE: Mapping[str, tuple[str, ...]] = {
+    "size": ("size", "voxels", "volume", "area"),
+    "intensity": ("intensity", "mean_intensity"),
+}
+"""Columns that help to track points."""
 SUFFIXES = (".csv", ".csv.gz", ".parquet")
 _LINES = ("track", "begin", "end", "parent")
 
@@ -62,11 +67,7 @@ def read_points(url: str, rows: Rows | None = None) -> Points:
         If ids or frames are there twice, or parents are not there.
     """
     columns = _columns(url)
-    if lacking := [name for name in ("t", "y", "x") if name not in columns]:
-        raise ImageError(
-            f"{url} has no column '{lacking[0]}'; points need t, y and x, and z in volumes. "
-            f"It has {', '.join(sorted(columns)) or 'none of the known ones'}."
-        )
+    _check_places(url, columns)
     n = len(columns["t"])
     position = np.stack([columns.get(a, np.zeros(n)) for a in "zyx"], axis=1).astype(np.float64)
     ids = columns.get("id")
@@ -92,12 +93,43 @@ def read_points(url: str, rows: Rows | None = None) -> Points:
     )
 
 
-def _columns(url: str) -> dict[str, NDArray[np.float64]]:
+def read_places(url: str) -> Points:
+    """Read a table of points that nobody has tracked yet; what it says of tracks means nothing.
+
+    Besides `t`, `y`, `x` and `z`, it may have `id`, `size` and `intensity`; points without an id
+    are numbered from 1 as they come.
+
+    Raises
+    ------
+    NotFound, ImageError, LineageError
+        As `read_points`.
+    """
+    columns = _columns(url, {**NAMES, **MORE})
+    _check_places(url, columns)
+    n = len(columns["t"])
+    position = np.stack([columns.get(a, np.zeros(n)) for a in "zyx"], axis=1).astype(np.float64)
+    ids = _whole(url, "id", columns["id"]) if "id" in columns else np.arange(1, n + 1)
+    properties = {name: columns[name] for name in MORE if name in columns}
+    none = np.zeros((0, 2), np.int64)
+    return points(url, ids, columns["t"], position, none, properties=properties)
+
+
+def _check_places(url: str, columns: Mapping[str, NDArray[np.float64]]) -> None:
+    if lacking := [name for name in ("t", "y", "x") if name not in columns]:
+        raise ImageError(
+            f"{url} has no column '{lacking[0]}'; points need t, y and x, and z in volumes. "
+            f"It has {', '.join(sorted(columns)) or 'none of the known ones'}."
+        )
+
+
+def _columns(
+    url: str, names: Mapping[str, tuple[str, ...]] = NAMES
+) -> dict[str, NDArray[np.float64]]:
     """Known columns as numbers; an empty field is nan."""
     table = read_columns(url)
     lower = {name.lower(): name for name in table}
     found = {}
-    for name, others in NAMES.items():
+    for name, others in names.items():
         there = [lower[other] for other in others if other in lower]
         if there:
             try:

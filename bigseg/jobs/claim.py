@@ -285,7 +285,7 @@ def kept_steps(former: Run, run: Run) -> set[str]:
     steps = {step.name: step for step in former.steps}
     kept = set()
     for step in run.steps:
-        if step.name in ("write", "write-tracks"):
+        if step.name in ("write", "write-tracks", "publish-tracks"):
             break
         if steps.get(step.name) == step:
             kept.add(step.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any
 
 from bigseg import files
@@ -35,7 +36,8 @@ class Tracked:
     """Where everything is."""
 
     labels: str
-    """URL of the label image, whose objects are numbered by track."""
+    """URL of the label image, whose objects are numbered by track; where points are tracked, of the
+    folder of their tables."""
     tracks: int
     lineages: int
     divisions: int
@@ -55,7 +57,7 @@ class Tracked:
             f"{self.tracks} tracks in {self.lineages} lineages, {self.divisions} divisions, in "
             f"{self.seconds:.1f} s\n"
             f"{self.solved} of {self.parts} parts linked anew\n"
-            f"labels  {self.labels}\n"
+            f"result  {self.labels}\n"
             f"table   {self.table}\n"
             f"report  {self.report}\n"
             f"run     {self.run}"
@@ -172,9 +174,8 @@ def dry_run(spec: TrackSpec, run: str | None = None) -> DryRun:
 
 def worker_bytes(run: Run) -> int:
     """Memory of a worker: a block of labels, as they are and numbered anew."""
-    found = next(step.spec for step in run.steps if isinstance(step.spec, detect.Spec))
-    t, z, y, x = found.block
-    return PROCESS + 24 * t * z * y * x
+    found = next((step.spec for step in run.steps if isinstance(step.spec, detect.Spec)), None)
+    return PROCESS if found is None else PROCESS + 24 * prod(found.block)
 
 
 def _claimed(spec: TrackSpec, run: str | None, overwrite: bool) -> Claim:
@@ -203,7 +204,7 @@ def _check_edits(claimed: Claim) -> None:
     edited = next((s.spec for s in run.steps if isinstance(s.spec, track_edits.Spec)), None)
     if edited is None or claimed.way is not Way.REUSE:
         return
-    if "detections" in kept_steps(open_run(run.url), run):
+    if {"detections", "points"} & kept_steps(open_run(run.url), run):
         track_edits.looked_up(edited)
 
 
@@ -215,8 +216,10 @@ def _absolute(spec: TrackSpec, run: str | None) -> tuple[TrackSpec, str]:
     if spec.model is not None:
         models = [weights.absolute(model) for model in spec.model.split(",")]
         places["model"] = ",".join(models)
-    spec = spec.model_copy(update=places)
-    return spec, files.absolute(run or spec.run)
+    url = files.absolute(run or spec.run)
+    # Also where none is given: a former run must know what it has made.
+    places["output"] = files.absolute(spec.target)
+    return spec.model_copy(update=places), url
 
 
 def _result(run: Run, target: str, seconds: float) -> Tracked:

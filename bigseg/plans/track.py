@@ -5,37 +5,29 @@ All that can be refused is refused here, before anything is written.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
-from math import ceil, prod, sqrt
+from math import ceil, prod
 
 from bigseg import files
-from bigseg.core.tracking.costs import Model, Spread
-from bigseg.core.tracking.link import Settings
 from bigseg.errors import ImageError, OutputExists, SpecError
 from bigseg.grid import Index
 from bigseg.io.plan import plan_labels
 from bigseg.io.series import Series, open_series
-from bigseg.io.track_costs import read_costs
 from bigseg.io.volume import Volume
 from bigseg.plans.channels import resolve_channels
 from bigseg.plans.segment import describe_models, plan_segment
 from bigseg.plans.steps import Step
+from bigseg.plans.track_steps import edited_by, learning, linking, publishing
 from bigseg.run.folder import is_run
 from bigseg.specs.track import TrackSpec
-from bigseg.specs.track_edits import frame_of, name_of, read_edits
 from bigseg.stages import (
     detect,
     detections,
-    learn,
     lineages,
     link,
+    points,
     tile_pyramid,
     track_challenge,
-    track_edits,
-    track_graph,
-    track_publish,
-    track_report,
     write,
     write_tracks,
 )
@@ -53,85 +45,61 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
     SpecError, NotFound, ImageError
         In a sentence, if the labels and the settings do not fit each other.
     """
+    if spec.of_points:
+        return _plan_points(spec, run)
     before, series = _labels(spec, run)
     _check_target(spec, series)
     found = _measuring(spec, run, series)
-    settings = Settings(
-        mode=spec.mode,
-        gap=spec.gap - 1,  # frames in which an object may be missed
-        divisions=spec.divisions,
-        max_move=spec.max_step,
-        max_division=spec.max_division,
-        core_frames=spec.window,
-        core_objects=spec.objects_per_block,
-    )
-    learned = learn.Spec(
-        run=run, frames=series.shape[0], settings=settings, model=_known_costs(spec)
-    )
-    edited = _edited(spec, series, found)
+    learned = learning(spec, run, series.shape[0])
+    edited = edited_by(spec, run, series.shape[0], found)
     linked = link.Spec(learned=learned, packs=_packs(spec, found), edited=edited)
     put_together = lineages.Spec(
-        linked=linked,
-        merging=spec.merging,
-        min_length=spec.min_length,
-        fill_gaps=spec.fill_gaps,
+        linked=linked, min_length=spec.min_length, fill_gaps=spec.fill_gaps
     )
     written = write_tracks.Spec(found=found, target=spec.target, fill_gaps=spec.fill_gaps)
-    published = track_publish.Spec(write=written, image=_image(spec))
     steps = [
         *before,
         Step("detect", "detect", found),
         Step("detections", "detections", detections.Spec(found=found)),
-        Step("learn", "learn", learned),
-        *([] if edited is None else [Step("edits", "track_edits", edited)]),
-        Step("link", "link", linked),
-        Step("lineages", "lineages", put_together),
+        *linking(put_together),
         Step("write-tracks", "write_tracks", written),
         *_levels(written, series),
-        Step("publish-tracks", "track_publish", published),
-        Step("graph", "track_graph", track_graph.Spec(found=found, target=spec.target)),
     ]
-    if spec.ctc is not None:
-        steps.append(Step("ctc", "track_challenge", _challenge(spec, written, spec.ctc)))
-    steps.append(Step("report", "track_report", track_report.Spec(settings=spec, write=written)))
-    return steps
+    challenge = [] if spec.ctc is None else [_challenge(spec, written, spec.ctc)]
+    axes = "zyx" if series.ndim == 3 else "yx"
+    units = {axis: unit for axis, unit in series.units.items() if axis in axes}
+    return steps + publishing(spec, learned, (axes, units), written, challenge)
 
 
-def _known_costs(spec: TrackSpec) -> Model | None:
-    """Numbers behind costs that were fitted before, for links as long as are asked for."""
-    if spec.costs is None:
-        return None
-    model = read_costs(spec.costs)
-    first = model.steps[0]
-    longer = [
-        Spread(first.scale * sqrt(frames), first.tail)
-        for frames in range(model.gap + 1, spec.gap + 1)
+def _plan_points(spec: TrackSpec, run: str) -> list[Step]:
+    """Steps that track points: nothing is measured before, and no labels are written after."""
+    found = points.open_points(spec.labels)
+    frames = int(found.frame.max(initial=-1)) + 1
+    if frames < 2:
+        raise ImageError(
+            f"{spec.labels} has points in {frames} frame(s), so there is nothing to track."
+        )
+    spacing = _spacing(spec, (1.0, 1.0, 1.0))
+    where = points.Spec(run=run, url=spec.labels, frames=frames, spacing=spacing)
+    learned = learning(spec, run, frames)
+    packs = max(min(ceil(frames / spec.window), MOST_PACKS), 1)
+    linked = link.Spec(learned=learned, packs=packs, edited=edited_by(spec, run, frames, None))
+    axes = "zyx" if found.position[:, 0].any() else "yx"
+    units = {axis: unit for axis, unit in found.units.items() if axis in axes}
+    return [
+        Step("points", "points", where),
+        *linking(lineages.Spec(linked=linked, min_length=spec.min_length)),
+        *publishing(spec, learned, (axes, units), None, []),
     ]
-    divides = model.divides if spec.divisions else 0.0
-    return replace(model, steps=(*model.steps[: spec.gap], *longer), divides=divides)
 
 
-def _edited(spec: TrackSpec, series: Series, found: detect.Spec) -> track_edits.Spec | None:
-    """Corrections, if there are any; whether their objects are there is found out later."""
-    if spec.edits is None:
-        return None
-    edits = read_edits(spec.edits)
-    for one in edits.objects:
-        if frame_of(one) >= series.shape[0]:
-            raise SpecError(
-                f"{spec.edits} speaks of {name_of(one)}, but {series.url} has {series.shape[0]} "
-                "frames, counted from 0."
-            )
-    return track_edits.Spec(run=found.run, edits=edits, found=found)
-
-
-def _challenge(spec: TrackSpec, written: write_tracks.Spec, folder: str) -> track_challenge.Spec:
+def _challenge(spec: TrackSpec, written: write_tracks.Spec, folder: str) -> Step:
     """How the result folder is written; only a former one of this run may be in its way."""
     names = files.names(folder)
     strange = [n for n in names if not (n.startswith("mask") or n == "res_track.txt")]
     if strange or (names and not is_run(written.found.run)):
         raise OutputExists(f"The folder {folder} is not empty; choose another for --ctc.")
-    return track_challenge.Spec(write=written, folder=folder)
+    return Step("ctc", "track_challenge", track_challenge.Spec(write=written, folder=folder))
 
 
 def _labels(spec: TrackSpec, run: str) -> tuple[list[Step], Series]:
@@ -166,7 +134,7 @@ def _measuring(spec: TrackSpec, run: str, series: Series) -> detect.Spec:
         shape=series.shape,
         unit=series.unit,
         block=_block(series),
-        spacing=_spacing(spec, series),
+        spacing=_spacing(spec, series.spacing),
     )
     first = spec.segmentation
     if first is not None:
@@ -187,10 +155,10 @@ def _measuring(spec: TrackSpec, run: str, series: Series) -> detect.Spec:
     return found.model_copy(update={"image": spec.image, "channel": channel})
 
 
-def _spacing(spec: TrackSpec, series: Series) -> tuple[float, float, float]:
+def _spacing(spec: TrackSpec, known: tuple[float, float, float]) -> tuple[float, float, float]:
     """Size of a voxel, (z, y, x)."""
     if spec.voxel_size is None:
-        return series.spacing
+        return known
     if len(spec.voxel_size) not in (2, 3):
         raise SpecError(f"voxel_size {spec.voxel_size} must be two numbers, y,x, or three, z,y,x.")
     z, y, x = (1.0, *spec.voxel_size)[-3:]
@@ -226,15 +194,6 @@ def _levels(written: write_tracks.Spec, series: Series) -> list[Step]:
         )
         steps.append(Step(f"pyramid-tracks-{number}", "tile_pyramid", level))
     return steps
-
-
-def _image(spec: TrackSpec) -> str | None:
-    """Image that the labels are of, as far as it is known."""
-    if spec.segmentation is not None:
-        return spec.labels
-    if spec.image is not None:
-        return spec.image
-    return spec.labels.rpartition("/labels/")[0] or None
 
 
 def _check_target(spec: TrackSpec, series: Series) -> None:

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bigseg.specs.segment import SegmentSpec, parse
 
+POINTS = (".csv.gz", ".csv", ".parquet", ".geff")
+"""How names of points end."""
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -18,7 +20,7 @@ class TrackSpec(BaseModel):
 
     labels: str
     """Label image with a time axis (NGFF), a file with one, a folder or pattern of one file per
-    frame; with `model` the image, which is segmented first."""
+    frame; points as CSV, Parquet or GEFF; with `model` the image, which is segmented first."""
     output: str | None = None
     """OME-Zarr label image to create, objects numbered by track; None: beside the labels."""
     image: str | None = None
@@ -37,8 +39,6 @@ class TrackSpec(BaseModel):
     """Farthest that a daughter lies from its mother a frame before; None: estimated."""
     divisions: bool = True
     """Whether objects may divide."""
-    merging: bool = False
-    """Whether two objects may become one."""
     min_length: Annotated[int, Field(ge=1)] = 1
     """Shorter tracks without relatives are dropped, frames."""
     fill_gaps: bool = False
@@ -67,7 +67,15 @@ class TrackSpec(BaseModel):
                 raise ValueError(f"'{name}' is no setting of the segmentation; give it by itself")
         if self.model is not None and self.image is not None:
             raise ValueError("an image is given beside a model; the image is what is tracked")
+        for name in ("image", "ctc", "fill_gaps", "model"):
+            if self.of_points and getattr(self, name):
+                raise ValueError(f"'{name}' needs outlines of objects, but points have none")
         return self
+
+    @property
+    def of_points(self) -> bool:
+        """Whether points are tracked, which have no outlines."""
+        return self.labels.rstrip("/").lower().endswith(POINTS)
 
     @property
     def segmentation(self) -> SegmentSpec | None:
@@ -84,10 +92,13 @@ class TrackSpec(BaseModel):
 
     @property
     def target(self) -> str:
-        """URL of the label image that the run makes."""
+        """URL of the label image that the run makes, or of the folder of tables."""
         if self.output is not None:
             return self.output
         base = self.source.rstrip("/*").removesuffix(".zarr")
+        if self.of_points:
+            ending = next(one for one in POINTS if base.lower().endswith(one))
+            return f"{base[: -len(ending)]}-tracks"
         return f"{base}-tracks" if "/labels/" in self.source else f"{base}-tracks.zarr"
 
     @property

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -34,8 +34,6 @@ class Spec(StageSpec):
     run: str
     frames: int
     settings: link.Settings
-    sized: bool = True
-    """Whether objects have sizes; points have none."""
     model: Model | None = None
     """What is known already, from tracks of a like series; None: it is estimated."""
 
@@ -68,14 +66,15 @@ def read_cores(run: str) -> list[Core]:
 def load(spec: Spec, frames: Iterable[int]) -> Detections:
     """Detections of some frames, sorted by frame and label."""
     tables = list(detections.read_frames(spec.run, list(frames)))
-    return gathered({name: np.concatenate([t[name] for t in tables]) for name in COLUMNS}, spec)
+    names = [name for name in COLUMNS if name in tables[0]]
+    return gathered({name: np.concatenate([t[name] for t in tables]) for name in names})
 
 
-def gathered(table: Table, spec: Spec) -> Detections:
-    """Rows of detections as tracking wants them; brightness counts if all objects have one."""
-    bright = table["intensity"]
+def gathered(table: Table) -> Detections:
+    """Rows of detections as tracking wants them; points may have no size or brightness."""
+    bright = table.get("intensity", np.zeros(0))
     columns = {
-        "size": table["voxels"] if spec.sized else None,
+        "size": table.get("voxels"),
         "intensity": bright if len(bright) and bool((bright > 0).all()) else None,
         "border": table["touches_border"],
     }
@@ -101,7 +100,9 @@ def block(spec: Spec, block: Block, data: Detections) -> Facts:
     if not len(data):
         files.put(cores_url(spec.run), b"[]")
         return {"detections": 0, "cores": 0}
-    model = spec.model or link.learn(data, spec.settings)
+    drift = link.find_drift(data)
+    data = link.steady(data, drift)
+    model = replace(spec.model or link.learn(data, spec.settings), drift=drift)
     if model.dimensions != data.dimensions:
         raise SpecError(
             f"The costs were fitted in {model.dimensions} dimensions, but the objects of this "

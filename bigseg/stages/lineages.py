@@ -32,7 +32,7 @@ MADE_BY = {
 }
 """What steps write into `RUN/tracking/`, besides solutions."""
 BOX = ("z0", "y0", "x0", "z1", "y1", "x1")
-KEPT = ("voxels", "intensity", "touches_border", *BOX)
+KEPT = ("id", "voxels", "intensity", "touches_border", *BOX)
 """Columns of detections that their final table has, too."""
 
 
@@ -40,7 +40,6 @@ class Spec(StageSpec):
     """Whose links are put together."""
 
     linked: link.Spec
-    merging: bool = False
     min_length: int = 1
     """Shorter tracks without relatives are dropped, frames."""
     fill_gaps: bool = False
@@ -153,10 +152,10 @@ def _corrected(found: Found, rows: _Rows, edits: Edits) -> Found:
 def block(spec: Spec, block: Block, data: Found) -> Facts:
     """Number tracks and lineages, and write their tables."""
     rejected = int((~data.keep).sum()) - data.deleted
-    found = _lineages(data, spec.merging)
+    found = _lineages(data)
     if spec.min_length > 1:
         data = data.some(_long_enough(data.keep, found, spec.min_length))
-        found = _lineages(data, spec.merging)
+        found = _lineages(data)
     _write_tables(spec, data, found)
     _write_ids(spec, data, found)
     if spec.fill_gaps:
@@ -195,12 +194,12 @@ class _Rows:
         return frame.astype(np.int64) * max(len(self.names), 1) + name
 
 
-def _lineages(data: Found, merging: bool) -> Lineages:
+def _lineages(data: Found) -> Lineages:
     """Lineages of the objects that are kept."""
     row = np.cumsum(data.keep) - 1
     links = row[data.links[data.keep[data.links].all(axis=1)]]
     frame, label = (data.table[name][data.keep] for name in ("frame", "label"))
-    return lineages(frame, label, links, merging=merging)
+    return lineages(frame, label, links)
 
 
 def _long_enough(keep: Bools, found: Lineages, least: int) -> Bools:

@@ -10,7 +10,7 @@ from bigseg import files
 from bigseg.grid import Block, Grid
 from bigseg.io.geff import About, write_geff
 from bigseg.io.napari_tracks import napari_tracks, write_napari
-from bigseg.stages import detect, lineages
+from bigseg.stages import lineages
 from bigseg.types import Facts, StageSpec
 
 PROPERTIES = ("voxels", "touches_border", "speed")
@@ -20,9 +20,13 @@ PROPERTIES = ("voxels", "touches_border", "speed")
 class Spec(StageSpec):
     """Where lineages are written to."""
 
-    found: detect.Spec
+    run: str
     target: str
     """Folder, such as a label image."""
+    axes: str
+    """Of positions: zyx or yx."""
+    units: dict[str, str]
+    """Of axes, where known."""
     labels: bool = True
     """Whether there is a label image numbered by track at the target."""
 
@@ -51,20 +55,18 @@ def read(spec: Spec, block: Block) -> None:
 
 def block(spec: Spec, block: Block, data: None) -> Facts:
     """Write the graph and the table."""
-    table, found = lineages.read_lineages(spec.found.run)
+    table, found = lineages.read_lineages(spec.run)
     position = np.stack([table[axis] for axis in "zyx"], axis=1)
-    axes = "zyx" if spec.found.shape[1] > 1 else "yx"
-    units = {a: u for a, u in detect.series_of(spec.found).units.items() if a in axes}
     about = About(
-        axes=axes,
-        units=units,
+        axes=spec.axes,
+        units=spec.units,
         labels=spec.target if spec.labels else None,
         nodes={name: table[name] for name in PROPERTIES if name in table},
     )
     # In the label image each object has the number of its track.
     write_geff(geff_url(spec.target), found, table["track"], position, about, overwrite=True)
-    data_, graph = napari_tracks(found, position, axes=axes)
-    write_napari(files.join(spec.target, "napari"), data_, graph, axes=axes)
+    data_, graph = napari_tracks(found, position, axes=spec.axes)
+    write_napari(files.join(spec.target, "napari"), data_, graph, axes=spec.axes)
     return {"nodes": len(found.frame), "edges": len(found.links)}
 
 

@@ -21,7 +21,11 @@ TABLES = {
 class Spec(StageSpec):
     """What is published."""
 
-    write: write_tracks.Spec
+    run: str
+    target: str
+    """Label image, or folder of tables where points are tracked."""
+    write: write_tracks.Spec | None
+    """How labels are written; None where points are tracked."""
     image: str | None
     """Image that the labels are of."""
 
@@ -50,13 +54,12 @@ def read(spec: Spec, block: Block) -> None:
 
 def block(spec: Spec, block: Block, data: None) -> Facts:
     """Write the metadata, which make the arrays visible, and put the tables beside them."""
-    target, run = spec.write.target, spec.write.found.run
-    source = None if spec.image is None else files.relative(spec.image, target)
-    create_labels(write_tracks.label_image(spec.write), source)
+    if spec.write is not None:
+        source = None if spec.image is None else files.relative(spec.image, spec.target)
+        create_labels(write_tracks.label_image(spec.write), source)
     for name, url in TABLES.items():
-        table = read_table(url(run))
-        write_table(table_url(target, name), table)
-    return {"objects": len(read_table(lineages.tracks_url(run), ["track"])["track"])}
+        write_table(table_url(spec.target, name), read_table(url(spec.run)))
+    return {"objects": len(read_table(lineages.tracks_url(spec.run), ["track"])["track"])}
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

@@ -19,7 +19,7 @@ from bigseg.io.tables import read_table
 from bigseg.io.volume import Volume
 from bigseg.run.folder import Run, open_run
 from bigseg.specs.track import TrackSpec
-from bigseg.stages import detect, learn, lineages, write_tracks
+from bigseg.stages import learn, lineages, write_tracks
 from bigseg.stages.report import url
 from bigseg.types import Facts, Floats, StageSpec
 from bigseg.version import VERSION
@@ -39,7 +39,12 @@ class Spec(StageSpec):
     """What is reported on."""
 
     settings: TrackSpec
-    write: write_tracks.Spec
+    run: str
+    frames: int
+    unit: str | None = None
+    """Of positions, where known."""
+    write: write_tracks.Spec | None
+    """How labels are written, of which pictures are made; None where points are tracked."""
 
     @property
     def grid(self) -> Grid:
@@ -62,18 +67,18 @@ def read(spec: Spec, block: Block) -> None:
 def block(spec: Spec, block: Block, data: None) -> Facts:
     """Write the page."""
     content = make_page(spec).encode()
-    files.put(url(spec.write.found.run), content)
+    files.put(url(spec.run), content)
     return {"bytes": len(content)}
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Say where the page is."""
-    return {"report": url(spec.write.found.run)}
+    return {"report": url(spec.run)}
 
 
 def make_page(spec: Spec) -> str:
     """Page of a run."""
-    run = open_run(spec.write.found.run)
+    run = open_run(spec.run)
     steps = step_times(run)
     table, found = lineages.read_lineages(run.url)
     tracks = read_table(lineages.tracks_url(run.url))
@@ -83,9 +88,9 @@ def make_page(spec: Spec) -> str:
         [
             f'<h1>{name}</h1><p class="sub">Tracked by bigseg, {escape(spec.settings.labels)}</p>',
             _summary(found, steps),
-            _overview(spec),
+            "" if spec.write is None else _overview(spec, spec.write),
             _trees(spec, found),
-            _divisions(spec, table, found),
+            "" if spec.write is None else _divisions(spec, spec.write, table, found),
             _distributions(spec, table, tracks),
             _learned(run),
             sections.timings(steps),
@@ -111,8 +116,8 @@ def _summary(found: Lineages, steps: Sequence[StepTimes]) -> str:
     return page.strip(numbers)
 
 
-def _overview(spec: Spec) -> str:
-    reel = _reel(spec, max(spec.write.found.shape[2:]))
+def _overview(spec: Spec, write: write_tracks.Spec) -> str:
+    reel = _reel(spec, write, max(write.found.shape[2:]))
     last = reel.shape[0] - 1
     pictures = film.overview(reel, sorted({0, last // 2, last}))
     return page.heading(
@@ -121,20 +126,20 @@ def _overview(spec: Spec) -> str:
 
 
 def _trees(spec: Spec, found: Lineages) -> str:
-    drawing, count = lineage_trees(found, spec.write.found.shape[0])
+    drawing, count = lineage_trees(found, spec.frames)
     note = f"The {count} largest lineages: time runs to the right, a fork is a division."
     return page.heading("Lineages", note if count else "") + drawing
 
 
-def _divisions(spec: Spec, table: Table, found: Lineages) -> str:
+def _divisions(spec: Spec, write: write_tracks.Spec, table: Table, found: Lineages) -> str:
     """Film strips of some divisions."""
-    spacing = np.array(spec.write.found.spacing)
+    spacing = np.array(write.found.spacing)
     centre = np.stack([table[axis] for axis in "zyx"], axis=1) / spacing
     width = np.maximum(table["x1"] - table["x0"], table["y1"] - table["y0"]).astype(float)
     chosen = film.events(found, centre, width, STRIPS)
     if not chosen:
         return ""
-    reel = _reel(spec, 0)
+    reel = _reel(spec, write, 0)
     rows = [
         _row(
             film.strip(reel, event),
@@ -157,7 +162,7 @@ def _row(pictures: Sequence[Picture], caption: str) -> str:
 
 
 def _distributions(spec: Spec, table: Table, tracks: Table) -> str:
-    unit = text.unit(detect.series_of(spec.write.found).units.get("x")) or "voxels"
+    unit = text.unit(spec.unit) or "voxels"
     left = svg.histogram(table["displacement"], f"{unit} from one frame to the next")
     right = svg.histogram(tracks["end"] - tracks["begin"] + 1, "frames")
     return page.heading("How far, how long") + page.pair(("Steps", left), ("Tracks", right))
@@ -186,6 +191,9 @@ def _learned(run: Run) -> str:
     reach = reach_of(model, spec.settings)
     rows.append(("Farthest step that was sought", f"{reach.move[0]:.3g}"))
     rows.append(("Farthest daughter that was sought", f"{reach.division:.3g}"))
+    if model.drift:
+        far = np.linalg.norm(np.diff(model.drift, axis=0), axis=1).max()
+        rows.append(("Most that the image drifts in a frame, taken back", f"{far:.3g}"))
     note = (
         "Estimated from the series itself"
         if spec.model is None
@@ -203,9 +211,9 @@ def _setting(spec: Spec, run: Run) -> str:
     )
 
 
-def _reel(spec: Spec, widest: int) -> film.Reel:
+def _reel(spec: Spec, write: write_tracks.Spec, widest: int) -> film.Reel:
     """Frames at the finest level, or at one that is small enough to be shown whole."""
-    image, number = write_tracks.label_image(spec.write), 0
+    image, number = write_tracks.label_image(write), 0
     while widest and max(Volume(image, number).shape[3:]) > WIDEST:
         if number + 1 == len(image.levels):
             break
@@ -217,15 +225,15 @@ def _reel(spec: Spec, widest: int) -> film.Reel:
         found: NDArray[Any] = volume.read(box)[0, 0]
         return found
 
-    return film.Reel((t, z, y, x), labels, _bright(spec, number), volume.spacing)
+    return film.Reel((t, z, y, x), labels, _bright(spec, write, number), volume.spacing)
 
 
-def _bright(spec: Spec, level: int) -> Any:
+def _bright(spec: Spec, write: write_tracks.Spec, level: int) -> Any:
     """Brightness of boxes at a level, scaled by the frame's own; None without an image."""
     if spec.settings.image is None:
         return None
     source = Volume.open(spec.settings.image, level)
-    channel = spec.write.found.channel
+    channel = write.found.channel
 
     def bright(box: Box) -> Floats:
         data = source.read(box, (channel,))[0, 0].astype(np.float32)
