@@ -125,8 +125,9 @@ def calibrate_tracks(
     real = np.zeros(len(objects), np.bool_)
     real[rows[rows >= 0]] = True
     everything = real if real.mean() >= COVERED else None
+    still = link.steady(objects, link.find_drift(objects))
     return TrackCalibration(
-        model=link.learn_from(objects, links, spec.settings, everything),
+        model=link.learn_from(still, links, spec.settings, everything),
         before=spec.model or learn.read_model(found.url),
         objects=len(objects),
         matched=int(real.sum()),

@@ -173,7 +173,7 @@ def _around(spec: Spec, core: Core, model: Model) -> Detections:
     """Detections of a part and its halo."""
     frames, distance = link.halo(model, spec.learned.settings)
     first, last = max(core.first - frames, 0), min(core.last + frames, spec.learned.frames - 1)
-    d = learn.load(spec.learned, range(first, last + 1))
+    d = link.steady(learn.load(spec.learned, range(first, last + 1)), model.drift)
     return d.take(np.flatnonzero(core.holds(d, frames, distance)))
 
 

@@ -38,6 +38,10 @@ CAUTION = math.log(10)
 false one (as in the challenge's TRA)."""
 
 
+Drift = tuple[tuple[float, float, float], ...]
+"""Where the image of each frame is, less where that of frame 0 is: z, y, x, in physical units."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spread:
     """A multivariate t distribution about 0: nearly normal, with heavier tails."""
@@ -117,6 +121,8 @@ class Model:
     sizes: Sizes | None = None
     motion: Weights = field(default_factory=Weights)
     """What the next step is predicted from."""
+    drift: Drift = ()
+    """Of the image, if it drifts; positions are meant less this."""
 
     @property
     def gap(self) -> int:

@@ -1,5 +1,7 @@
 """Links of a whole series, from its detections: what all else of tracking is for.
 
+    drift = find_drift(detections)                      # of the image, from frame to frame
+    detections = steady(detections, drift)
     model = learn(detections, settings)                 # the numbers of the story, from a sample
     parts = [link_part(detections, core, ...) for core in cores(...)]   # each by itself, anywhere
     links, dropped = blocks.stitch(parts)
@@ -14,9 +16,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bigseg.core.tracking import assign, blocks, candidates, costs, motion, program, rates
+from bigseg.core.tracking import drift as drifts
 from bigseg.core.tracking.blocks import Core, Links
 from bigseg.core.tracking.candidates import Candidates, Reach
-from bigseg.core.tracking.costs import Model
+from bigseg.core.tracking.costs import Drift, Model
 from bigseg.core.tracking.detections import Bools, Detections, Ints, near_border
 from bigseg.core.tracking.edits import Bans, allowed, certain
 from bigseg.core.tracking.motion import Motion
@@ -112,7 +115,9 @@ def link(d: Detections, settings: Settings | None = None) -> Linked:
     """
     settings = settings or Settings()
     d = bordered(d)
-    model = learn(d, settings)
+    drifted = find_drift(d)
+    d = steady(d, drifted)
+    model = replace(learn(d, settings), drift=drifted)
     found = [link_part(d, core, model, settings) for core in cores(d, settings)]
     links, dropped = blocks.stitch([p.links for p in found])
     real = np.ones(len(d), np.bool_)
@@ -138,7 +143,15 @@ def cores(d: Detections, settings: Settings) -> list[Core]:
 
 
 def learn(d: Detections, settings: Settings) -> Model:
-    """Estimate the numbers of the story from the series, or a sample of it."""
+    """Estimate the numbers of the story from the series, or a sample of it.
+
+    Parameters
+    ----------
+    d
+        Detections of the whole series, taken back by its drift, if it has one (`steady`).
+    settings
+        As for linking.
+    """
     model = rates.first(d, settings.gap + 1)
     if not settings.divisions:
         model = replace(model, divides=0.0)
@@ -152,6 +165,22 @@ def learn(d: Detections, settings: Settings) -> Model:
         drift = motion.learn(d, links, settings.velocity)
         model = rates.fit(d, rates.known(links, real), drift, model)
     return replace(model, motion=drift.weights)
+
+
+def find_drift(d: Detections) -> Drift:
+    """Find where the image of each frame of a series has drifted to; nothing if it does not."""
+    if not len(d):
+        return ()
+    found = drifts.drift(d, rates.density(d)[1])
+    return tuple((z, y, x) for z, y, x in found.tolist()) if found.any() else ()
+
+
+def steady(d: Detections, drift: Drift) -> Detections:
+    """Take detections back by the drift of their frames; parts are linked and shared out so.
+
+    Where objects touch the border must be known before (`bordered`).
+    """
+    return drifts.steady(d, np.asarray(drift)) if drift else d
 
 
 def learn_from(d: Detections, links: Links, settings: Settings, real: Bools | None = None) -> Model:
@@ -201,8 +230,8 @@ def link_part(
     Parameters
     ----------
     d
-        Detections of the whole series, or at least those of the part and its halo (`halo`): rows of
-        the result are rows of these.
+        Detections of the whole series, or at least those of the part and its halo (`halo`), taken
+        back by the drift: rows of the result are rows of these.
     core
         The part.
     model, settings

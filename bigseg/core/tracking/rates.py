@@ -68,7 +68,7 @@ def first(d: Detections, gap: int) -> Model:
         Most frames that a link spans.
     """
     dimensions = d.dimensions
-    density, spacing = _density(d, dimensions)
+    per_volume, spacing = density(d)
     steps = _mutual_steps(d)
     scale = _median_scale(steps, dimensions) if len(steps) >= FEW else spacing / 4
     scale = max(scale, spacing * 1e-3)
@@ -78,7 +78,7 @@ def first(d: Detections, gap: int) -> Model:
         sizes = Sizes(Spread(0.2), Spread(0.3), 0.0, Spread(0.3), 0.5, mean, trend, deviation)
     return Model(
         dimensions=dimensions,
-        density=density,
+        density=per_volume,
         steps=tuple(Spread(scale * math.sqrt(k)) for k in range(1, gap + 1)),
         middle=Spread(scale * 1.5),
         separation=(math.log(spacing), 0.5),
@@ -93,8 +93,9 @@ def first(d: Detections, gap: int) -> Model:
     )
 
 
-def _density(d: Detections, dimensions: int) -> tuple[float, float]:
+def density(d: Detections) -> tuple[float, float]:
     """Objects per volume where objects are, and the usual distance to the nearest."""
+    dimensions = d.dimensions
     ball = math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1)
     found, nearest = [], []
     for t in _some(d.frames, 50):
@@ -108,10 +109,10 @@ def _density(d: Detections, dimensions: int) -> tuple[float, float]:
         extent = (float(np.ptp(d.position, axis=0).max()) if len(d) else 0.0) or 1.0
         return 1 / (ball * extent**dimensions), extent
     spacing = float(np.median(np.concatenate(nearest)))
-    density = float(np.median(np.concatenate(found)))
+    share = float(np.median(np.concatenate(found)))
     if spacing <= 0:
-        spacing = (1 / (ball * density)) ** (1 / dimensions)
-    return density, spacing
+        spacing = (1 / (ball * share)) ** (1 / dimensions)
+    return share, spacing
 
 
 def _some(count: int, most: int) -> Ints:
