@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from bigseg.storage import Unreachable
+
 UNFINISHED = (".part", ".partial")
 """How names of files end that are being written, by us and by zarr; nobody reads them."""
 STALE = 3600.0
@@ -22,19 +24,34 @@ ALONE = threading.Lock()
 """What the threads of this process do one at a time: in memory, and where locks are processes'."""
 
 
+class DiskFull(Unreachable):
+    """There is no room for a file."""
+
+
 @contextmanager
 def part(path: Path, data: bytes) -> Iterator[Path]:
     """Write data to a hidden file beside `path`, safe from loss of power; gone at the end."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with part.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         yield part
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        reason = _FULL[error.errno].format(path.parent)
+        raise DiskFull(f"{reason} Make room, then give the same command again.") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+_FULL = {
+    errno.ENOSPC: "The disk of {} is full.",
+    errno.EDQUOT: "Your quota on the disk of {} is used up.",
+}
 
 
 def put(path: Path, data: bytes) -> None:

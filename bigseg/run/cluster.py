@@ -233,7 +233,7 @@ def _connect(spec: asked.Address, most: int | None) -> Iterator[Group]:
         client = Client(address, timeout=ANSWER, set_as_default=False, security=keys)
     except (OSError, TimeoutError, TypeError) as error:
         raise SpecError(f"No Dask scheduler answers at {address} ({error}).") from None
-    with client:
+    with _quiet(), client:
         found = client.nthreads()
         nthreads = sum(found.values())
         if not nthreads:
@@ -241,3 +241,15 @@ def _connect(spec: asked.Address, most: int | None) -> Iterator[Group]:
         count = min(most or nthreads, nthreads)
         about = f"{_these(len(found), 'worker')}, {_these(nthreads, 'thread')}, at {address}"
         yield Group(dask(client, count), count, about=about)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let a scheduler that goes away be told of by our sentence, without Dask's traceback."""
+    logger = logging.getLogger("distributed.client")
+    former = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(former)

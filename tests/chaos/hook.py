@@ -16,12 +16,14 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-FOLDER, ROLE, PAUSE = "BIGSEG_CHAOS", "BIGSEG_CHAOS_ROLE", "BIGSEG_CHAOS_PAUSE"
-"""Variables: where log and kill lie, what this process is, and seconds between records."""
+FOLDER, ROLE = "BIGSEG_CHAOS", "BIGSEG_CHAOS_ROLE"
+"""Variables: where log and kill lie, and what this process is."""
+PAUSE, BEAT, MACHINE = "BIGSEG_CHAOS_PAUSE", "BIGSEG_CHAOS_BEAT", "BIGSEG_CHAOS_MACHINE"
+"""Variables: seconds between records, and between beats of a lease; the machine to claim to be."""
 
 _now: dict[str, Any] = {"step": "", "number": None}
 _seen: Counter[str] = Counter()
@@ -58,6 +60,10 @@ def moment(name: str, path: str = "") -> None:
 
 
 def _strike(kill: dict[str, Any], name: str, path: str) -> None:
+    if kill["hold"]:  # nobody is killed; all waits here until the test says go
+        while not Path(os.environ[FOLDER], "go").exists():
+            time.sleep(0.01)
+        return
     log(event="kill", id=kill["id"], victim=kill["victim"], moment=name, path=path)
     os.kill(kill["process"] or os.getpid(), signal.SIGKILL)
     if kill["process"]:
@@ -68,14 +74,22 @@ def install() -> None:
     """Wrap the one function that computes a block, and the one that writes a file."""
     if FOLDER not in os.environ:
         return
+    import obstore
+
     from bigseg import disk
-    from bigseg.run import execute, records, share, worker
+    from bigseg.run import execute, lease, records, share, worker
 
     if getattr(disk.part, "wrapped", False):
         return
     records.PAUSE = float(os.environ.get(PAUSE, records.PAUSE))
+    drive: Any = lease.drive
+    drive.__wrapped__.__kwdefaults__["beat"] = float(os.environ.get(BEAT, lease.BEAT))
+    if MACHINE in os.environ:
+        lease._machine = lambda: os.environ[MACHINE]
     worker._compute = _counted(worker._compute)
     disk.part = _torn(disk.part)
+    obstore.put = _sent(obstore.put)
+    obstore.put_async = _sent(obstore.put_async)
     execute.finish_step = _named(execute.finish_step)
     execute.prepare_step = _named(execute.prepare_step)
     share.prepare_step = _named(share.prepare_step)
@@ -108,11 +122,12 @@ def _torn(part: Callable[..., Any]) -> Callable[..., Any]:
             with part(path, data) as written:
                 yield written
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
         half = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-        half.write_bytes(data[: len(data) // 2])
+        with suppress(OSError):  # where the disk is full, what follows says so
+            path.parent.mkdir(parents=True, exist_ok=True)
+            half.write_bytes(data[: len(data) // 2])
         moment("half written", str(path))
-        half.unlink()
+        half.unlink(missing_ok=True)
         with part(path, data) as written:
             moment("not yet named", str(path))
             yield written
@@ -122,6 +137,17 @@ def _torn(part: Callable[..., Any]) -> Callable[..., Any]:
 
     torn.wrapped = True  # type: ignore[attr-defined]
     return torn
+
+
+def _sent(put: Callable[..., Any]) -> Callable[..., Any]:
+    """Kill before an object is sent to a bucket, or soon after, while it is on its way."""
+
+    def sent(store: Any, key: str, *others: Any, **more: Any) -> Any:
+        if not key.endswith("driver.json"):
+            moment("sent", key)
+        return put(store, key, *others, **more)
+
+    return sent
 
 
 def dask_setup(worker: Any) -> None:

@@ -73,6 +73,8 @@ class Place:
     """Seconds between records; 0: each block has its own, as blocks do that take long."""
     recorded: set[Key] = field(default_factory=set)
     armed: str | None = None
+    apart: Path | None = None
+    """Where results lie, if not in the folder."""
     _read: int = 0
     _first: set[Key] = field(default_factory=set)
     _strikes: int = 0
@@ -81,8 +83,12 @@ class Place:
         self.folder.mkdir()
 
     @property
+    def results(self) -> Path:
+        return self.apart or self.folder
+
+    @property
     def output(self) -> Path:
-        return self.folder / "out.zarr"
+        return self.results / "out.zarr"
 
     @property
     def run(self) -> str:
@@ -111,7 +117,21 @@ class Place:
             "after": self.random.randrange(most),
             "delay": self.random.uniform(0.001, 0.1) if soon else 0.0,
             "rest": 0.2,
+            "hold": False,
         }
+        self._put(kill)
+
+    def hold(self, after: int) -> None:
+        """Let a process wait at one of its moments, until `go`."""
+        self._strikes += 1
+        self._put(
+            {"id": f"{self._strikes}", "role": "driver", "after": after, "delay": 0, "hold": True}
+        )
+
+    def go(self) -> None:
+        (self.folder / "go").touch()
+
+    def _put(self, kill: dict[str, Any]) -> None:
         self.armed = str(kill["id"])
         files.put(str(self.folder / "armed"), json.dumps(kill).encode())
 
@@ -161,7 +181,7 @@ class Place:
             for path in reference.wrote.get(key, ()):
                 self._compare(path, reference, f"block {key} is recorded")
                 self.tally.compared += 1
-        for path in _chunks(self.folder):
+        for path in _chunks(self.results):
             self._compare(path, reference, "it can be seen")
         if _published(self.output):
             for path in _chunks(reference.folder):
@@ -169,7 +189,7 @@ class Place:
                     self._compare(path, reference, "labels are published")
 
     def _compare(self, path: str, reference: Reference, why: str) -> None:
-        expected, found = reference.folder / path, self.folder / path
+        expected, found = reference.folder / path, self.results / path
         if not expected.exists():  # removed at the end of a run
             return
         if not found.exists() or found.read_bytes() != expected.read_bytes():

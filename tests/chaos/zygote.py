@@ -6,6 +6,7 @@ take longer than the blocks of a test, are done once. The process itself starts 
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -23,7 +24,7 @@ LOADED = (
     "bigseg.cli.app", "bigseg.jobs.segment", "bigseg.jobs.tiles", "bigseg.jobs.track",
     "bigseg.jobs.maps", "bigseg.jobs.restore", "bigseg.run.cluster", "bigseg.stages.report",
     "distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "tests.chaos.model",
-    "bigseg.core.decode.flows", "scipy.ndimage", "pyarrow.parquet",
+    "tests.chaos.hook", "bigseg.core.decode.flows", "scipy.ndimage", "pyarrow.parquet",
 )  # fmt: skip
 
 
@@ -116,7 +117,7 @@ class Zygote:
 
 def _serve() -> None:
     for name in LOADED:
-        __import__(name)
+        importlib.import_module(name)
     waiting, open_ = b"", True
     while open_:
         if select.select([0], [], [], 0.01)[0]:
@@ -162,9 +163,7 @@ def _be(arguments: Sequence[str], variables: dict[str, str], output: str) -> int
     for file, place in ((nothing, 0), (said, 1), (said, 2)):
         os.dup2(file, place)
     os.environ.update(variables)
-    from tests.chaos import hook
-
-    hook.install()
+    importlib.import_module("tests.chaos.hook").install()
     name, *rest = arguments
     try:
         if name == "dask-scheduler":
