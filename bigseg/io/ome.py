@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bigseg import files
+from bigseg import files, opened
 from bigseg.errors import ImageError, NotFound
 from bigseg.io.store import Array, Node, ZarrFormat, open_array, read_node
 
@@ -96,6 +96,10 @@ def describe(url: str) -> Image:
     ImageError
         If what is there is no image; the message says what it is instead.
     """
+    return opened.once(url, ("image",), lambda: _described(url))
+
+
+def _described(url: str) -> Image:
     version, attributes = multiscale_attributes(url, image_node(url))
     return parse(url, version, attributes)
 

@@ -10,6 +10,7 @@ from numpy.typing import DTypeLike
 from zarr.codecs import ZstdCodec
 from zarr.errors import ContainsArrayError
 
+from bigseg import opened
 from bigseg.grid import Index
 from bigseg.io.store import open_array, open_store, read_node
 
@@ -19,6 +20,7 @@ def create_scratch(
 ) -> None:
     """Create an array of one value, unless it is there already; tasks may do so at once."""
     if read_node(url) is None:
+        opened.forget(url)
         with contextlib.suppress(ContainsArrayError):
             zarr.create_array(
                 open_store(url, read_only=False),

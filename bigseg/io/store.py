@@ -10,7 +10,7 @@ from typing import Any, Literal
 import zarr
 from zarr.abc.store import Store
 
-from bigseg import files
+from bigseg import files, opened
 from bigseg.errors import BigsegError, ImageError, NotFound
 from bigseg.io.stores import DiskStore, WholeStore, remote_store
 
@@ -84,6 +84,11 @@ def open_array(
     ImageError
         If its metadata cannot be understood.
     """
+    how = ("array", format, write, whole)
+    return opened.once(url, how, lambda: _open(url, format, write=write, whole=whole))
+
+
+def _open(url: str, format: ZarrFormat | None, *, write: bool, whole: bool) -> Array:
     store = open_store(url, read_only=not write)
     try:
         if not write:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import closing
@@ -156,8 +157,7 @@ def run_steps(
 def finish_step(run: Run, step: Step) -> None:
     """Close a step of which all blocks are done: put its records together and reduce over them."""
     ledger = Ledger.of(run, step)
-    ledger.compact()
-    facts = StepFacts(ledger, len(step.spec.grid))
+    facts = StepFacts(ledger.compact(), len(step.spec.grid))
     ledger.finish(step.module.finish(step.spec, facts))
 
 
@@ -178,6 +178,7 @@ def run_step(
     prepare_step(run, step)
     pending = ordered(tally.left, tally.failed, GIVE_UP_FIRST)
     failed: list[Outcome] = []
+    purpose = uuid.uuid4().hex  # all has been prepared, and nobody makes it anew till the end
     for attempt in range(tries):
         queue = Batches(pending, group.workers)
         share = group.cores and max(group.cores // max(min(group.workers, len(pending)), 1), 1)
@@ -188,6 +189,7 @@ def run_step(
             fingerprint=step.fingerprint,
             cores=share,
             limit=TASK_LIMIT,
+            purpose=purpose,
         )
         task = carried(work)  # with how buckets are reached
         with closing(group.execute(task, queue)) as results:

@@ -62,17 +62,23 @@ class Ledger:
     """Records of one step under `url`."""
 
     url: str
+    paths: tuple[str, ...] | None = None
+    """What lies there, if that is known and need not be asked again."""
 
     @classmethod
     def of(cls, run: Run, step: Step) -> Ledger:
         """Ledger of a step of a run."""
         return cls(files.join(run.url, "ledger", step.name, step.fingerprint[:12]))
 
+    def listed(self) -> Ledger:
+        """The ledger as it is now, for those who look at it in several ways."""
+        return Ledger(self.url, tuple(files.tree(self.url)))
+
     def tally(self, blocks: int) -> Tally:
         """Which of so many blocks are done, which failed, and which were left out: one listing."""
         done = np.zeros(blocks, bool)
         others: dict[str, list[int]] = {"failed.json": [], "skipped.json": []}
-        paths = files.tree(self.url)
+        paths = self._paths()
         for name in self._parsed(paths):
             if name.spans[-1][1] >= blocks:
                 raise self._foreign(name.path, f"the step has only {blocks} blocks")
@@ -105,7 +111,11 @@ class Ledger:
 
     def is_finished(self) -> bool:
         """Whether the whole step is done."""
-        return files.exists(files.join(self.url, FINISHED))
+        try:
+            files.size(files.join(self.url, FINISHED))
+        except FileNotFoundError:
+            return False
+        return True
 
     def failed(self, most: int | None = None) -> dict[int, Facts]:
         """Error, traceback and attempts of blocks that failed at least once, by their numbers."""
@@ -119,7 +129,7 @@ class Ledger:
         return {number: record for part in parts for number, record in part.items()}
 
     def _of_kind(self, kind: Kind) -> list[Name]:
-        found = [name for name in self._parsed(files.tree(self.url)) if name.kind == kind]
+        found = [name for name in self._parsed(self._paths()) if name.kind == kind]
         return sorted(found, key=lambda name: name.spans)
 
     def record(self, number: int, facts: Facts) -> None:
@@ -170,15 +180,22 @@ class Ledger:
                 with suppress(FileNotFoundError):  # another process may be dropping it, too
                     files.remove(files.join(parent, name))
 
-    def compact(self) -> None:
+    def compact(self) -> Ledger:
         """Put the records of each folder together; others may read and record meanwhile.
 
         The new object is there before the old ones go, so each block has a record all the time.
+
+        Returns
+        -------
+        The ledger as it is afterwards, listed if nothing had to be put together.
         """
-        for folder, all_names in self.listing().items():
+        now = self.listed()
+        for folder, all_names in now.listing().items():
             found = [name for name in all_names if name.kind == "json"]
             if len(found) > 1:
                 self._compact(folder, found)
+                now = self
+        return now
 
     def _compact(self, folder: str, found: list[Name]) -> None:
         lines = {n: json.dumps(record) for n, record in self.read(folder, found).items()}
@@ -190,7 +207,7 @@ class Ledger:
     def listing(self) -> dict[str, list[Name]]:
         """Names of the objects with records of done blocks, by their folder."""
         found: dict[str, list[Name]] = defaultdict(list)
-        for name in self._parsed(files.tree(self.url)):
+        for name in self._parsed(self._paths()):
             if name.kind != "failed.json":
                 found[name.path.partition("/")[0]].append(name)
         return {
@@ -225,6 +242,9 @@ class Ledger:
         if not isinstance(content, list) or [_block(one) for one in content] != numbers:
             raise _damaged(url, "it does not hold the blocks that its name says")
         return dict(zip(numbers, content, strict=True))
+
+    def _paths(self) -> Sequence[str]:
+        return files.tree(self.url) if self.paths is None else self.paths
 
     def _each(
         self, found: Sequence[Name], read: Callable[[Name], dict[Any, Any]]

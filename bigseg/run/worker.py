@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal, cast
 
 from bigseg.cores import allow
 from bigseg.errors import BigsegError, SpecError
 from bigseg.grid import Block
+from bigseg.opened import remembering
 from bigseg.run.folder import Run, Step, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.machine import peak_memory, worker_name
@@ -46,11 +46,19 @@ Work = Callable[[Sequence[int]], list[Outcome]]
 """Computes the blocks of the given numbers."""
 
 
-@lru_cache(maxsize=4)
+_KNOWN: dict[str, Run] = {}
+"""The run that this process has computed blocks of last."""
+
+
 def _known_step(url: str, name: str, fingerprint: str) -> tuple[Run, Step]:
     """A step that tasks ask for again and again; its fingerprint says that it is the same."""
+    run = _KNOWN.get(url)
+    if run is not None and any(s.name == name and s.fingerprint == fingerprint for s in run.steps):
+        return run, run.step(name)
     run = open_run(url)
     step = run.step(name)
+    _KNOWN.clear()
+    _KNOWN[url] = run
     if step.fingerprint != fingerprint:
         raise SpecError(
             f"Step '{name}' of the run {url} has other settings than this task was made for: "
@@ -67,6 +75,7 @@ def run_blocks(
     fingerprint: str | None = None,
     cores: int | None = None,
     limit: float | None = None,
+    purpose: str = "",
 ) -> list[Outcome]:
     """Compute blocks of a step of the run at `url`, each on so many cores.
 
@@ -86,6 +95,8 @@ def run_blocks(
         For each block; None: libraries decide.
     limit
         Seconds after which no other block is begun; those are `left`.
+    purpose
+        See `bigseg.opened.remembering`.
     """
     if fingerprint is None:
         run = open_run(url)
@@ -97,7 +108,12 @@ def run_blocks(
     outcomes = [Outcome(grid[n].id, n, "skipped") for n in numbers if n in done]
     todo = [(n, grid[n]) for n in numbers if n not in done]
     ends = time.monotonic() + (limit or float("inf"))
-    with allow(cores), Recorder(ledger) as recorder, ThreadPoolExecutor(1) as reader:
+    with (
+        allow(cores),
+        remembering(purpose),
+        Recorder(ledger) as recorder,
+        ThreadPoolExecutor(1) as reader,
+    ):
         ahead: Future[Any] | None = None
         for i, (number, block) in enumerate(todo):
             if i and ahead is None:  # what has been read is computed, too

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bigseg import files
 from bigseg.run.folder import Run, Step
 from bigseg.run.ledger import Ledger
 from bigseg.run.left_out import hole_of
@@ -53,11 +52,8 @@ class Failure:
 
 def step_times(run: Run) -> list[StepTimes]:
     """Times of every step that has begun."""
-    return [_times(step, Ledger.of(run, step)) for step in run.steps if _begun(run, step)]
-
-
-def _begun(run: Run, step: Step) -> bool:
-    return bool(files.names(Ledger.of(run, step).url))
+    ledgers = [(step, Ledger.of(run, step).listed()) for step in run.steps]
+    return [_times(step, ledger) for step, ledger in ledgers if ledger.paths]
 
 
 def _times(step: Step, ledger: Ledger) -> StepTimes:
@@ -85,7 +81,7 @@ def failures(run: Run) -> list[Failure]:
     """Blocks that failed, also those that were done when they were tried again."""
     found: list[Failure] = []
     for step in run.steps:
-        ledger, grid = Ledger.of(run, step), step.spec.grid
+        ledger, grid = Ledger.of(run, step).listed(), step.spec.grid
         failed = ledger.failed(MOST_FAILURES - len(found))
         done, left_out = ledger.done_among(failed), ledger.skipped()
         for number, facts in failed.items():
