@@ -38,6 +38,8 @@ of 64 voxels in a volume of nuclei 15 wide it keeps 2.6 times as much as of the 
 whole, of 96 as much as of the whole."""
 SAMPLES = {2: 6, 3: 3}
 """That larger samples should be; with fewer, smaller ones are better."""
+LITTLE = 3
+"""Times as long as the first samples may all of an image take, to be looked at instead."""
 FILLED = 16
 """Pixels by which a network's planes are longer than a sample, about."""
 STRIDE = 16
@@ -167,13 +169,13 @@ def rehearse(
 
         smallest = _of_edge(volume, ndim, *TINY[ndim])
         first, tiny = (attempt(name, smallest, parts=1) for name in ("first", "tiny"))
-        samples, begun = _of_edge(volume, ndim, *PILOT[ndim]), time.process_time()
+        samples, begun = _pilot(volume, ndim), time.process_time()
         held = left = held_memory()
         large = attempt("pilot", samples)
         took = time.process_time() - begun  # by processor time, as others may be busy here
         most = max(seconds - took, 0.0) * _filled(*samples) / took
         chosen = _choose(volume, ndim, most)
-        if chosen is not None:
+        if chosen is not None and _filled(*chosen) > _filled(*samples):
             samples, left = chosen, max(held_memory(), held)
             large = attempt("samples", samples)
     costs = _costs(first, tiny, large, samples[0], time.perf_counter() - started)
@@ -181,21 +183,28 @@ def rehearse(
     return replace(costs, start=costs.start + Spent(libraries, libraries), peak=peak)
 
 
+def _pilot(volume: Volume, ndim: int) -> tuple[Index, int]:
+    """Shape and number of the samples that come first: all, if that takes little longer."""
+    first, everything = _of_edge(volume, ndim, *PILOT[ndim]), _everything(volume, ndim)
+    return everything if _filled(*everything) <= LITTLE * _filled(*first) else first
+
+
 def _choose(volume: Volume, ndim: int, most: float) -> tuple[Index, int] | None:
-    """Shape and number of samples that take as long as so many voxels; None if the pilot's do."""
-    frames, depth = volume.shape[0], volume.shape[2]
-    whole = volume.shape[2:] if ndim == 3 else (1, *volume.shape[3:])
-    number = frames * (depth if ndim == 2 else 1)
-    if _filled(whole, number) <= most:
-        return whole, number
-    least = _filled(*_of_edge(volume, ndim, *PILOT[ndim]))
+    """Shape and number of samples that take as long as so many voxels; None if none do."""
+    everything = _everything(volume, ndim)
+    if _filled(*everything) <= most:
+        return everything
     for edge in EDGES[ndim]:
         shape = _sample(volume, ndim, edge)
         count = int(most / _filled(shape, 1))
-        enough = SAMPLES[ndim] if edge != EDGES[ndim][-1] else 1
-        if count >= enough and _filled(shape, count) > least:
+        if count >= (SAMPLES[ndim] if edge != EDGES[ndim][-1] else 1):
             return shape, count
     return None
+
+
+def _everything(volume: Volume, ndim: int) -> tuple[Index, int]:
+    frames, _, depth, y, x = volume.shape
+    return ((depth, y, x), frames) if ndim == 3 else ((1, y, x), frames * depth)
 
 
 def _of_edge(volume: Volume, ndim: int, edge: int, count: int) -> tuple[Index, int]:

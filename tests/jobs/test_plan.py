@@ -57,16 +57,23 @@ def test_a_plan_is_what_the_run_does(tmp_path: Path, ndim: int) -> None:
     assert [(s.step, s.blocks) for s in plan.steps] == [
         (s.name, len(s.spec.grid)) for s in run.steps
     ]
-    assert near(plan.stored["predictions"], bytes_below(f"{plan.run}/scratch/predictions"))
-    # Graph and tables are small; small blocks of samples have more of them than those of a run.
-    kept = bytes_below(f"{plan.run}/graph") + bytes_below(f"{plan.run}/tables")
-    assert 0.75 * kept < plan.stored["opinions"] + plan.stored["tables"] < 3 * kept
-    assert near(plan.stored["result"], bytes_below(settings["output"]))
+    kept = {
+        name: bytes_below(f"{plan.run}/{folder}")
+        for name, folder in {
+            "predictions": "scratch/predictions",
+            "opinions": "graph/opinions",
+        }.items()
+    }
+    kept["tables"] = bytes_below(f"{plan.run}/graph") + bytes_below(f"{plan.run}/tables")
+    kept["tables"] -= kept["opinions"]
+    kept["result"] = bytes_below(settings["output"])
+    for name, size in kept.items():
+        assert near(plan.stored[name], size), name
     assert plan.cpu_hours is not None
     assert plan.cpu_hours > 0
     assert plan.wall_hours is not None
     assert plan.calibration is not None
-    assert plan.calibration["samples"] <= 6
+    assert plan.calibration["samples"] == 1  # all of it
 
 
 RUN = """
@@ -93,7 +100,8 @@ def test_time_and_memory_are_those_of_the_run(tmp_path: Path, ndim: int) -> None
     plan = json.loads(_python(code))
     seconds, peak = map(float, _python(RUN.format(settings=json.dumps(settings))).split())
     assert near(plan["worker_bytes"], peak)
-    assert near(plan["cpu_hours"] * 3600, seconds)
+    # Processors that others keep busy take up to a third longer for the same.
+    assert near(plan["cpu_hours"] * 3600, seconds, 0.35)
 
 
 def _python(code: str) -> str:
