@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from bigseg import opened
 from bigseg.core.relabel import id_dtype, relabel
 from bigseg.grid import Block, Grid, size
 from bigseg.io.create import create_arrays
@@ -41,7 +42,8 @@ class Spec(StageSpec):
 
 def label_image(spec: Spec) -> Image:
     """Plan of the label image: levels, chunks and the type that holds the largest id."""
-    largest = int(read_table(graph.total_url(spec.run))["objects"][0])
+    total = graph.total_url(spec.run)
+    largest = opened.once(total, ("objects",), lambda: int(read_table(total)["objects"][0]))
     z, y, x = spec.opinions.block[1:]
     return plan_labels(
         describe(spec.image), spec.target, id_dtype(largest), (z, y, x), level=spec.level

@@ -141,6 +141,10 @@ def test_requests_of_a_run(served: Store, flaky: Proxy) -> None:
     flaky.begin()
     result = pipeline.segment(image, model="nuclei", block=(256, 256), cluster="serial")
     labels = result.labels.removeprefix("s3:/")
+    # Thirteen steps of at most four blocks; the heartbeat follows the clock.
+    assert sum(n for (_, path), n in flaky.requests.items() if "driver.json" not in path) <= 450
+    metadata = [n for (_, path), n in flaky.requests.items() if path.endswith("/zarr.json")]
+    assert max(metadata) <= 13  # once for each step, not for each block
     twice = {
         path: n for (method, path), n in flaky.requests.items()
         if method == "PUT" and n > 1 and not path.endswith((".part", "driver.json"))
