@@ -20,7 +20,7 @@ from bigseg.jobs.maps import segment_maps
 from bigseg.run.execute import ALONE, run_steps
 from bigseg.run.folder import open_run
 from bigseg.specs.maps import EmSpec
-from bigseg.stages import divisions, graph, objects
+from bigseg.stages import divisions, doubtful, graph, objects, seams
 from tests.maps import boundary, cells
 from tests.worlds import (
     Cut,
@@ -112,7 +112,7 @@ def test_a_merge_changes_two_objects_and_nothing_else(place):
     expected = np.where(before == max(a, b), min(a, b), before)
     assert np.array_equal(after, expected)
     assert result.merged == ((tuple(sorted((a, b))), min(a, b)),)
-    assert result.objects == len(np.unique(before)) - 2
+    assert result.objects == read_labels_count(before) - 1
     check_table(place)
 
 
@@ -446,8 +446,9 @@ def test_classes_are_voted_anew():
     assert table["flow_error"] == pytest.approx([0.22, np.nan], nan_ok=True)
 
 
-def test_supervoxels_of_maps_are_parted_between_cells(tmp_path):
+def test_supervoxels_of_maps_are_parted_between_cells(tmp_path, monkeypatch):
     """Two cells that were merged by mistake: the graph knows where one ends."""
+    monkeypatch.setattr(seams, "GROUP", 1)
     truth = cells((24, 32, 40), 8, 3).astype(np.uint32)
     maps = boundary(truth)
     make_image(f"{tmp_path}/maps.zarr", maps[None], "czyx")
@@ -459,11 +460,28 @@ def test_supervoxels_of_maps_are_parted_between_cells(tmp_path):
         output=f"{tmp_path}/labels.zarr",
     )
     made = segment_maps(spec, cluster="serial")
-    before = read_labels(made.labels)
-    ids, voxels = np.unique(before[before > 0], return_counts=True)
-    places = [np.argwhere(before[0] == id) for id in ids[np.argsort(-voxels)][:2]]
+    before, counted = read_labels(made.labels), face_tables(made.run)
+    across = np.stack([before[0, :, :, 19], before[0, :, :, 20]], -1).reshape(-1, 2)
+    differ = (across[:, 0] != across[:, 1]) & across.all(axis=1)
+    pairs, times = np.unique(np.sort(across[differ], axis=1), axis=0, return_counts=True)
+    places = [np.argwhere(before[0] == id) for id in pairs[times.argmax()]]
     points = [place[len(place) // 2].tolist() for place in places]
     correct(made.run, {"merge": [{"points": points}]})
-    assert len(np.setdiff1d(read_labels(made.labels), [0])) == len(ids) - 1
+    after = read_labels(made.labels)
+    assert len(np.unique(after)) == len(np.unique(before)) - 1
+    merged = face_tables(made.run)
+    assert any(not np.array_equal(merged[n], counted[n]) for n in counted), "one sees the merge"
+    spec = open_run(made.run).step("seams").spec
+    seams.recount(spec, range(len(spec.grid)))
+    assert all(np.array_equal(face_tables(made.run)[n], merged[n]) for n in merged)
     correct(made.run, {"split": [{"points": points}]})
     assert same_partition(read_labels(made.labels), before)
+    assert all(np.array_equal(face_tables(made.run)[n], counted[n]) for n in counted)
+    assert "Faces were counted anew" in Path(made.report).read_text()
+
+
+def face_tables(run: str) -> dict[str, np.ndarray]:
+    """What was counted at faces, and which pairs were doubtful; but for their ids."""
+    faces, worst = read_table(seams.seams_url(run)), read_table(doubtful.doubtful_url(run))
+    pairs = {f"worst {name}": worst[name] for name in ("u_block", "u", "v_block", "v", "kept")}
+    return faces | pairs

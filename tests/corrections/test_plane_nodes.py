@@ -8,12 +8,13 @@ import pytest
 from bigseg.corrections import journal
 from bigseg.corrections.correct import correct
 from bigseg.errors import SpecError
+from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_table
 from bigseg.plans.slices import Stacking
 from bigseg.run.execute import ALONE, run_steps
-from bigseg.stages import publish, volumes
+from bigseg.stages import graph, objects, publish, volumes, write_slices
 from tests.stages.test_slices import by_plane, plan_slices
-from tests.worlds import read_labels
+from tests.worlds import balls, read_labels
 
 A, B, C = (2, 6, 6), (2, 6, 17), (2, 6, 30)
 """A voxel (z, y, x) of each of three rods."""
@@ -96,15 +97,39 @@ def test_an_object_is_split_between_planes_and_its_gap_opens(place: Path) -> Non
     check(place)
 
 
-def test_a_gap_that_another_objects_gap_leaves_is_taken(place: Path) -> None:
-    """Both fill plane 5; when one no longer does, the other has all voxels within its bounds."""
-    found = volumes.read_gaps(f"{run_of(place)}/slices", "0-1-0-0")
-    assert found is not None
+def test_gaps_that_are_no_more_are_dropped(place: Path) -> None:
     correct(run_of(place), {"split": [{"points": points((2, 6, 6), (8, 6, 6))}]})
     found = volumes.read_gaps(f"{run_of(place)}/slices", "0-1-0-0")
     assert found is not None
     assert int(labels(place)[A]) not in found["id"].tolist()
-    check(place)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_what_is_written_again_is_what_all_blocks_would_write(tmp_path: Path, seed: int) -> None:
+    """Random objects with planes missing, whose gaps compete for voxels; random corrections."""
+    rng = np.random.default_rng(seed)
+    flat = by_plane(balls((10, 24, 25), 12, (4, 7), seed)[None])
+    flat[np.isin(flat, rng.choice(flat.max() + 1, flat.max() // 3))] = 0
+    run = plan_slices(str(tmp_path), by_plane(flat), (4, 7, 9), Stacking(gap=2, min_z_extent=1))
+    run_steps(run, ALONE)
+    for _ in range(3):
+        image = labels(tmp_path)
+        ids = rng.choice(np.unique(image[image > 0]), 2, replace=False).tolist()
+        correct(run.url, {"merge": [{"ids": ids}]})
+        ends = [np.argwhere((labels(tmp_path) == min(ids)) & (flat[0] > 0))[n] for n in (0, -1)]
+        if ends[0][0] < ends[1][0]:
+            correct(run.url, {"split": [{"points": [[0, *end.tolist()] for end in ends]}]})
+    image, table = labels(tmp_path), read_table(publish.table_url(f"{tmp_path}/labels.zarr"))
+    found, written = run.step("volumes").spec, run.step("write").spec
+    assert isinstance(found, volumes.Spec)
+    assert isinstance(written, write_slices.Spec)
+    volumes._store_gaps(found, np.asarray(scratch(graph.ids_url(found.run))))
+    facts = [write_slices.block(written, b, write_slices.read(written, b)) for b in written.grid]
+    write_slices.finish(written, facts)
+    assert np.array_equal(labels(tmp_path), image)
+    whole = read_table(objects.table_url(found.run))
+    for name, column in table.items():
+        np.testing.assert_allclose(whole[name], column, err_msg=name)
 
 
 class Killed(Exception):

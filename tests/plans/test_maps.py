@@ -30,7 +30,7 @@ def test_steps_lead_from_maps_to_a_label_image(tmp_path: Path) -> None:
     names = [step.name for step in steps(tmp_path)]
     assert names[:5] == ["supervoxels", "regions", "components", "solve", "objects"]
     assert "write" in names
-    assert names[-2:] == ["publish", "seams"]
+    assert names[-3:] == ["publish", "seams", "report"]
 
 
 def test_the_halo_is_as_long_along_z_as_along_x(tmp_path: Path) -> None:
