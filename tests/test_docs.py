@@ -142,7 +142,7 @@ def is_plain(code: str) -> bool:
 def run_here(code: str, place: str) -> None:
     for line in lines_of(code):
         arguments = shlex.split(line)[1:]
-        if arguments[0] in ("segment", "run", "restore", "merge") and "--cluster" not in arguments:
+        if arguments[0] in ("segment", "run", "restore", "merge", "track") and "--cluster" not in arguments:
             arguments += ["--cluster", "serial"]
         with pytest.raises(SystemExit) as ended:
             main(arguments)
