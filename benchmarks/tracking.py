@@ -140,7 +140,11 @@ def simulated(step: float, lost: float, false: float) -> Callable[[Path], Series
 
 
 def walk(rng: np.random.Generator, cells: int, frames: int, step: float) -> Series:
-    """Simulate cells that keep some of their direction, push each other away and divide."""
+    """Simulate cells that keep some of their direction, push each other away and divide.
+
+    Each frame is a window into a larger tissue: for every cell that leaves, another one comes in
+    at the other side; as many divide as die, so that every frame has `cells` cells.
+    """
     from scipy.spatial import cKDTree
 
     width = 20 * 1.6 * np.sqrt(cells)
@@ -161,14 +165,16 @@ def walk(rng: np.random.Generator, cells: int, frames: int, step: float) -> Seri
         moved = place + speed
         np.add.at(moved, pairs[:, 0], push)
         np.add.at(moved, pairs[:, 1], -push)
-        births = rng.random(len(place)) < 0.006
-        angle = rng.uniform(0, 2 * np.pi, births.sum())
+        fate = rng.permutation(cells)
+        count = rng.binomial(cells, 0.006)
+        births, others = fate[:count], fate[2 * count :]
+        angle = rng.uniform(0, 2 * np.pi, count)
         jump = 6 * np.c_[np.sin(angle), np.cos(angle)]
-        moved = np.r_[moved[~births], moved[births] + jump, moved[births] - jump]
-        speed = np.r_[speed[~births], np.zeros((2 * births.sum(), 2))]
-        parent = np.r_[ids[~births], ids[births], ids[births]]
-        alive = (rng.random(len(moved)) > 0.006) & ((moved > 0) & (moved < width)).all(1)
-        place, speed, parent = moved[alive], speed[alive], parent[alive]
+        place = np.r_[moved[others], moved[births] + jump, moved[births] - jump]
+        speed = np.r_[speed[others], np.zeros((2 * count, 2))]
+        parent = np.r_[ids[others], ids[births], ids[births]]
+        parent[((place <= 0) | (place >= width)).any(1)] = -1
+        place = place % width
     table = np.concatenate(rows)
     return Series(table[:, 0].astype(int), table[:, 1:], np.concatenate(links))
 
@@ -195,7 +201,9 @@ def gates(series: Series) -> tuple[float, float]:
     return float(np.quantile(moved, 0.999)), float(np.quantile(born, 0.999))
 
 
-def run(side: str, series: Series, folder: Path) -> dict[str, np.ndarray] | str:
+def run(
+    side: str, series: Series, folder: Path, how: str = "--link"
+) -> dict[str, np.ndarray] | str:
     """Let a side link in a process of its own."""
     move, division = gates(series)
     source, target = folder / "in.npz", folder / "out.npz"
@@ -205,7 +213,7 @@ def run(side: str, series: Series, folder: Path) -> dict[str, np.ndarray] | str:
     np.savez(source, move=move, division=division, **columns)
     target.unlink(missing_ok=True)
     ours = side in OURS
-    program = [sys.executable, str(HERE / "tracking.py"), "--link"] if ours else [
+    program = [sys.executable, str(HERE / "tracking.py"), how] if ours else [
         str(PYTHON), str(HERE / "peer_tracking.py")]  # fmt: skip
     command = [*program, side, str(source), str(target)]
     try:
@@ -239,6 +247,66 @@ def link(mode: str, source: str, target: str) -> None:
     )
 
 
+def apart(mode: str, source: str, target: str) -> None:
+    """Link with bigseg on two cores, as a run does: learn once, then parts side by side.
+
+    Memory is the peak of all processes together, each counted in full.
+    """
+    from multiprocessing import get_context
+
+    from bigseg.core.tracking import blocks, link
+    from bigseg.core.tracking.detections import gather
+
+    data = dict(np.load(source))
+    label = np.arange(1, len(data["frame"]) + 1)
+    settings = link.Settings(mode=mode)
+    few = data["frame"] < 3
+    link.link(gather(data["frame"][few], label[few], data["position"][few]), settings)
+    wall, cpu = time.perf_counter(), time.process_time()
+    d = link.bordered(gather(data["frame"], label, data["position"]))
+    drift = link.find_drift(d)
+    d = link.steady(d, drift)
+    model = link.learn(d, settings)
+    cores = link.cores(d, settings)
+    learned = time.process_time() - cpu
+    with get_context("fork").Pool(2, _share, (d, model, settings)) as pool:
+        found = pool.map(_part, cores, chunksize=1)
+        peaks = pool.map(_peak, range(2), chunksize=1)
+    cpu = time.process_time()
+    links, _ = blocks.stitch([part.links for part, _ in found])
+    linked = sum(took for _, took in found) + time.process_time() - cpu
+    np.savez(
+        target,
+        links=np.c_[links.source, links.target],
+        cpu=learned + linked,
+        learned=learned,
+        wall=time.perf_counter() - wall,
+        peak=_peak(0) + sum(peaks),
+        gap=max(part.gap for part, _ in found),
+    )
+
+
+_SHARED: list = []
+
+
+def _share(*what: object) -> None:
+    _SHARED[:] = what
+
+
+def _part(core: object) -> tuple:
+    from bigseg.core.tracking import link
+
+    d, model, settings = _SHARED
+    cpu = time.process_time()
+    part = link.link_part(d, core, model, settings)
+    return part, time.process_time() - cpu
+
+
+def _peak(_: int) -> int:
+    time.sleep(0.2)  # so that each process is asked once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
 def score(series: Series, links: np.ndarray) -> dict[str, float]:
     """TRA, LNK and F1 of links and divisions, where detections are those of the truth."""
     from bigseg.core.tracking.graph import of_lineages
@@ -260,9 +328,15 @@ def score(series: Series, links: np.ndarray) -> dict[str, float]:
 
 
 def allowed(n: int, links: np.ndarray) -> np.ndarray:
-    """Links with one source for each target, as a lineage must have; peers break it rarely."""
+    """Links with one source for each target, and two targets of a source, as lineages must have.
+
+    Peers break the former rarely; a truth of which detections were taken away, the latter.
+    """
     _, first = np.unique(links[:, 1], return_index=True)
-    return links[np.sort(first)]
+    links = links[np.sort(first)]
+    order = np.argsort(links[:, 0], kind="stable")
+    start = np.searchsorted(links[order, 0], links[order, 0])
+    return links[np.sort(order[np.arange(len(order)) - start < 2])]
 
 
 COLUMNS = ("TRA", "LNK", "edge F1", "division F1(0)", "division F1(1)")
@@ -291,24 +365,28 @@ SHAPES = ((100, 100), (1000, 100), (1000, 1000), (50_000, 20))
 
 
 def scale(sides: list[str], shapes: list[tuple[int, int]]) -> None:
-    """Print time and memory by the number of detections."""
-    print("| objects x frames | side | CPU s | us a detection | GB | edge F1 | bound gap |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    """Print time and memory by the number of detections; bigseg's on two cores."""
+    print(
+        "| objects x frames | side | learn, CPU s | all, CPU s | us a detection to link |", end=""
+    )
+    print(" wall s | GB | edge F1 | bound gap |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         for cells, frames in shapes:
             series = walk(np.random.default_rng(0), cells, frames, 2.0)
             n = len(series.frame)
             for side in sides:
-                found = run(side, series, Path(folder))
+                found = run(side, series, Path(folder), "--apart")
                 what = f"| {cells:,} x {frames:,} = {n:,} | {side} |"
                 if isinstance(found, str):
                     print(f"{what} {found} |", flush=True)
                     continue
-                cpu = float(found["cpu"])
+                cpu, learned = float(found["cpu"]), float(found.get("learned", 0))
                 right = _f1(series.links, found["links"], n)
                 gap = f"{float(found['gap']):.0e}" if side == "global" else ""
                 print(
-                    f"{what} {cpu:.1f} | {1e6 * cpu / n:.0f} | {float(found['peak']) / 1e9:.2f} |"
+                    f"{what} {learned:.1f} | {cpu:.1f} | {1e6 * (cpu - learned) / n:.1f} |"
+                    f" {float(found['wall']):.1f} | {float(found['peak']) / 1e9:.2f} |"
                     f" {right:.4f} | {gap} |",
                     flush=True,
                 )
@@ -321,8 +399,8 @@ def _f1(truth: np.ndarray, links: np.ndarray, n: int) -> float:
 
 def main() -> None:
     """Read what is asked for."""
-    if sys.argv[1:2] == ["--link"]:
-        link(*sys.argv[2:])
+    if sys.argv[1:2] in (["--link"], ["--apart"]):
+        (link if sys.argv[1] == "--link" else apart)(*sys.argv[2:])
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=HERE.parent.parent / "shared" / "data")
@@ -334,7 +412,7 @@ def main() -> None:
     sides = given.sides.split(",")
     if given.scale:
         shapes = [tuple(int(v) for v in s.split("x")) for s in given.shapes.split(",")]
-        scale([s for s in sides if s in OURS], [(c, f) for c, f in shapes])
+        scale(sides if "--sides" in sys.argv else list(OURS), [(c, f) for c, f in shapes])
     else:
         compare([s.replace(";", ",") for s in given.sets.split(",")], sides, given.data)
 
