@@ -89,6 +89,62 @@ def _moves(c: Candidates, frame: Frames, usable: Bools) -> Bools:
 
 def _assign(source: Ints, target: Ints, gain: Floats) -> Ints:
     """Rows of the pairs of least total gain, each source and target at most once."""
+    sure = np.zeros(len(source), np.bool_)
+    left = _certain(source, target, gain, source.max() + 1, target.max() + 1, sure)
+    found, rest = np.flatnonzero(sure), np.flatnonzero(left)
+    if not len(rest):
+        return found
+    contested = _matched(source[rest], target[rest], gain[rest])
+    return np.concatenate([found, rest[contested]])
+
+
+@njit(cache=True, nogil=True)
+def _certain(source, target, gain, sources, targets, sure):  # type: ignore[no-untyped-def]
+    """Mark in `sure` pairs that are in a best assignment; return which are still to be decided.
+
+    A pair is, if it gains at least as much as both of its ends could with others: whatever they
+    do in an assignment without it, the pair is no worse instead. What it takes is gone for others,
+    and so on, until nothing is certain any more.
+    """
+    left = np.ones(len(source), np.bool_)
+    out, into = np.empty((sources, 2)), np.empty((targets, 2))
+    again = True
+    while again:
+        again = False
+        out[:] = 0
+        into[:] = 0
+        for k in range(len(source)):
+            if left[k]:
+                _second(out[source[k]], gain[k])
+                _second(into[target[k]], gain[k])
+        for k in range(len(source)):
+            best, next_out = out[source[k]]
+            least, next_in = into[target[k]]
+            # 1: an end was taken in this round.
+            if not left[k] or best > 0 or least > 0 or best < gain[k] or least < gain[k]:
+                continue
+            if gain[k] <= next_out + next_in:
+                sure[k] = True
+                again = True
+                out[source[k], 0] = into[target[k], 0] = 1
+        for k in range(len(source)):
+            if out[source[k], 0] > 0 or into[target[k], 0] > 0:
+                left[k] = False
+    return left
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _second(two, value):  # type: ignore[no-untyped-def]
+    """Keep the two least."""
+    if value < two[0]:
+        two[1] = two[0]
+        two[0] = value
+    elif value < two[1]:
+        two[1] = value
+
+
+def _matched(source: Ints, target: Ints, gain: Floats) -> Ints:
+    """The same where nothing is certain: a sparse assignment of all."""
     sources, i = np.unique(source, return_inverse=True)
     targets, j = np.unique(target, return_inverse=True)
     # A column of its own for each source stands for no move. Weights of 0 would be no edges.

@@ -317,7 +317,7 @@ def refined(
 ) -> tuple[Links, Bools, program.Chosen]:
     """Link; see where everything is going; link again, as often as is set."""
     drift = motion.still(d)
-    if model.motion.useful and settings.mode != "fast":
+    if model.motion.useful:
         for _ in range(settings.refine):
             links, _, _ = solve(d, model, drift, settings, ends, bans)
             drift = motion.seen(d, links, model.motion)

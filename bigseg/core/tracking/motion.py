@@ -60,6 +60,8 @@ class Motion:
 
     def between(self, source: Ints, target: Ints) -> tuple[Floats, Floats]:
         """Displacement per frame that links are expected to have, and how uncertain each is."""
+        if not self.weights.useful:
+            return np.zeros((len(source), 3)), np.ones(len(source))
         came, went = self.came[source], self.went[target]
         before, after = ~np.isnan(came[:, 0]), ~np.isnan(went[:, 0])
         known = before.astype(np.int64) + after
@@ -69,12 +71,16 @@ class Motion:
 
     def ahead(self, source: Ints) -> Floats:
         """Displacement from a detection, if nothing is known of where it leads."""
+        if not self.weights.useful:
+            return np.zeros((len(source), 3))
         came = self.came[source]
         known = (~np.isnan(came[:, 0])).astype(np.int64)
         return self._weighted(known, np.nan_to_num(came), np.nan_to_num(self.flow_out[source]))
 
     def behind(self, target: Ints) -> Floats:
         """Displacement into a detection, if nothing is known of where it comes from."""
+        if not self.weights.useful:
+            return np.zeros((len(target), 3))
         went = self.went[target]
         known = (~np.isnan(went[:, 0])).astype(np.int64)
         return self._weighted(known, np.nan_to_num(went), np.nan_to_num(self.flow_in[target]))
