@@ -14,7 +14,6 @@ import pytest
 
 from bigseg import disk, files
 from tests.chaos.world import Place, Reference, Tally, World, wait_until
-from tests.chaos.zygote import Zygote
 
 ROOM = 8 << 20
 
@@ -35,14 +34,8 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def world(small: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with Zygote(tmp_path_factory.mktemp("said")) as zygote:
-        yield World.make(small, zygote)
-
-
-@pytest.fixture(scope="module")
-def reference(world: World) -> Reference:
-    return world.reference("segment")
+def cramped(small: Path, world: World) -> World:
+    return World.make(small, world.zygote)
 
 
 def fill(folder: Path) -> Path:
@@ -56,17 +49,17 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
-@pytest.mark.parametrize("share", [0.3, 0.9])
+@pytest.mark.parametrize("share", [0.3, pytest.param(0.9, marks=pytest.mark.slow)])
 def test_a_disk_that_gets_full_costs_a_sentence(
-    world: World, reference: Reference, share: float, tmp_path: Path
+    cramped: World, reference: Reference, share: float, tmp_path: Path
 ) -> None:
-    apart = world.folder / f"full-{share}"
-    place = Place(tmp_path / "log", world.zygote, random.Random(0), Tally(), apart=apart)
-    command = (*world.command("segment", place), "--cluster", "serial")
+    apart = cramped.folder / f"full-{share}"
+    place = Place(tmp_path / "log", cramped.zygote, random.Random(0), Tally(), apart=apart)
+    command = (*cramped.command("segment", place), "--cluster", "serial")
     place.hold(int(share * reference.moments))
     first = place.start(*command)
     wait_until(lambda: place.taken() or first.poll() is not None, "a moment half-way")
-    ballast = fill(world.folder)
+    ballast = fill(cramped.folder)
     place.go()
     code = first.wait()
     still = place.start(*command)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,26 +12,7 @@ from bigseg.run.lease import lease_url
 from tests.chaos import model
 from tests.chaos.dask_chaos import Cluster
 from tests.chaos.world import NETWORK, Place, Reference, Tally, World, wait_until
-from tests.chaos.zygote import Zygote
-from tests.contracts.stores import Store, store
-
-
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with store("s3", tmp_path_factory.mktemp("s3")) as served:
-        yield served
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    folder = tmp_path_factory.mktemp("chaos")
-    with Zygote(folder) as zygote:
-        yield World.make(folder, zygote)
-
-
-@pytest.fixture(scope="module")
-def reference(world: World) -> Reference:
-    return world.reference("segment")
+from tests.contracts.stores import Store
 
 
 @pytest.fixture
@@ -41,8 +21,15 @@ def place(world: World, tmp_path: Path) -> Place:
     return Place(folder, world.zygote, random.Random(0), Tally())
 
 
-@pytest.mark.parametrize("where", ["disk", "bucket"])
-@pytest.mark.parametrize("machine", ["here", "elsewhere"])
+@pytest.mark.parametrize(
+    ("where", "machine"),
+    [
+        ("disk", "here"),
+        pytest.param("disk", "elsewhere", marks=pytest.mark.slow),
+        pytest.param("bucket", "here", marks=pytest.mark.slow),
+        ("bucket", "elsewhere"),
+    ],
+)
 def test_a_second_driver_is_refused_and_takes_over_from_the_dead(
     world: World, reference: Reference, place: Place, bucket: Store, where: str, machine: str
 ) -> None:

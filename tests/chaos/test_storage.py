@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from bigseg import files
 from tests.chaos import model
-from tests.chaos.world import NETWORK, Place, Tally, World
-from tests.chaos.zygote import Zygote
+from tests.chaos.world import NETWORK, Place, Reference, Tally, World
 from tests.contracts.flaky import proxy
-from tests.contracts.stores import Store, store
+from tests.contracts.stores import Store
 
 FAULTS = {"error": 0.03, "slow down": 0.03, "truncate": 0.02, "lose": 0.015, "stall": 0.005}
 KILLS = 3
 
 
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with store("s3", tmp_path_factory.mktemp("s3")) as served:
-        yield served
-
-
+@pytest.mark.slow
 def test_a_run_that_is_killed_in_a_store_that_fails_ends_as_if_nothing_had_been(
-    bucket: Store, tmp_path: Path
+    world: World, reference: Reference, bucket: Store, tmp_path: Path
 ) -> None:
     output = f"{bucket.url}/flaky/out.zarr"
     image = model.make_series(f"{bucket.url}/flaky/image.zarr")
     assert bucket.endpoint is not None
-    with Zygote(tmp_path) as zygote, proxy(bucket.endpoint) as between:
-        world = World.make(tmp_path, zygote)
-        reference = world.reference("segment")
-        place = Place(tmp_path / "place", zygote, random.Random(0), Tally())
+    with proxy(bucket.endpoint) as between:
+        place = Place(tmp_path / "place", world.zygote, random.Random(0), Tally())
         command = ("segment", image, output, *NETWORK, "--cluster", "serial")
         more = {"BIGSEG_ENDPOINT": between.address, "BIGSEG_TIMEOUT": "2"}
         between.stall, between.faults = 5.0, FAULTS

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ LOADED = (
     "bigseg.cli.app", "bigseg.jobs.segment", "bigseg.jobs.tiles", "bigseg.jobs.track",
     "bigseg.jobs.maps", "bigseg.jobs.restore", "bigseg.run.cluster", "bigseg.stages.report",
     "distributed.cli.dask_scheduler", "distributed.cli.dask_worker", "tests.chaos.model",
-    "tests.chaos.hook", "bigseg.core.decode.flows", "scipy.ndimage", "pyarrow.parquet",
+    "tests.chaos.hook", "bigseg.core.decode.flows", "scipy.ndimage", "pyarrow.dataset", "pandas",
+    "bigseg.nets.network", "rich.progress", "PIL.PngImagePlugin", "PIL.JpegImagePlugin",
 )  # fmt: skip
 
 
@@ -53,7 +55,8 @@ class Process:
 
     def kill(self) -> None:
         if self.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ends at this moment
+                os.kill(self.pid, signal.SIGKILL)
 
     def said(self) -> str:
         return self.output.read_text(errors="replace")
@@ -91,7 +94,8 @@ class Zygote:
 
     def close(self) -> None:
         for pid in set(self.started.values()) - set(self.ended):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
@@ -110,6 +114,7 @@ class Zygote:
         for line in self.process.stdout:
             told = json.loads(line)
             if "number" in told:
+                self.ended.pop(told["pid"], None)  # of an earlier process with that number
                 self.started[told["number"]] = told["pid"]
             else:
                 self.ended[told["pid"]] = told["code"]
