@@ -22,8 +22,8 @@ from bigseg.jobs import segment as pipeline
 from bigseg.run.folder import open_run
 from bigseg.stages import label
 
-COMMANDS = ["segment", "run", "status", "block", "info", "convert", "evaluate", "demo"]
-COMMANDS += ["correct", "merge", "restore", "calibrate"]
+COMMANDS = ["segment", "plan", "run", "status", "jobs", "block", "finish", "info", "convert"]
+COMMANDS += ["evaluate", "demo", "correct", "merge", "restore", "calibrate", "track"]
 SERIAL = ("--model", "nuclei", "--cluster", "serial", "--block", "48,48")
 
 

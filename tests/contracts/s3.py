@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,7 +33,7 @@ def s3(*buckets: str) -> Iterator[tuple[str, str, str]]:
         made, users = client("s3"), client("iam")
         for bucket in buckets:
             made.create_bucket(Bucket=bucket)
-        user = f"user-{buckets[0]}"
+        user = f"user-{uuid.uuid4().hex}"  # servers of one process share their users
         users.create_user(UserName=user)
         policy = json.dumps({"Version": "2012-10-17", "Statement": [POLICY]})
         users.put_user_policy(UserName=user, PolicyName="s3", PolicyDocument=policy)

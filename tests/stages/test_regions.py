@@ -137,7 +137,9 @@ def test_edges_are_those_of_the_whole_whatever_the_blocks(block, shape, offsets,
     labels = np.kron(coarse, np.ones((3, 3, 3), int))[tuple(map(slice, shape))]
     data = rng.integers(0, 256, (len(offsets) or 1, *shape), np.uint8)
     with TemporaryDirectory() as folder:
+        # Every block sees all, so that it is sure of all seeds.
         spec = pieces_spec(folder, data, block, offsets)
+        spec = spec.model_copy(update={"halo": (0, *shape)})
         known = store(spec, labels)
         run_regions(spec)
         pairs, columns = summed(spec, known)
