@@ -1,13 +1,14 @@
 """What more workers and larger volumes cost.
 
     python benchmarks/scaling.py memory --folder DISK [--sizes 1 2 4 8 16] [--block 256]
-    python benchmarks/scaling.py workers --folder DISK [--times 4] [--block 64]
+    python benchmarks/scaling.py workers --folder DISK [--times 6] [--block 64]
 
 `memory` makes volumes of so many GiB on disk (nuclei, uint16, chunks of 64³ in shards), segments
 each with 2 workers and a function that needs no network, and removes it again: what a worker and
 the driver hold must not grow with the volume. `workers` predicts a bundled volume once, repeats
 the predictions along y and x, and does all steps from label to write with 1 and with 2 workers.
 
+Workers have loaded and compiled everything before they are timed, as in a long run.
 Each run is a process of its own. On a busy machine believe processor seconds, not those of a
 clock: what the longer of two workers computes, and what all take together, tell how much faster
 two would be if each had a core of its own.
@@ -217,49 +218,55 @@ def times_of(processes: list[psutil.Process]) -> list[float]:
     return [sum(process.cpu_times()[:2]) for process in processes]
 
 
-def work(url: str, workers: int) -> None:
-    """Do all steps from label to write anew; print the seconds of each."""
+def forget(run: Any) -> None:
+    """Drop what the steps from label to write have made."""
+    for name in STEPS:
+        shutil.rmtree(f"{run.url}/ledger/{name}", ignore_errors=True)
+    for name in ("graph", "tables"):
+        shutil.rmtree(f"{run.url}/{name}", ignore_errors=True)
+
+
+def timed(run: Any, groups: Any) -> dict[str, dict[str, Any]]:
+    """Do the steps from label to write anew; what each took."""
     from bigseg.events import ignore
-    from bigseg.run.cluster import open_cluster
     from bigseg.run.execute import finish_step, run_step
+
+    taken: dict[str, dict[str, Any]] = {}
+    driver = psutil.Process()
+    forget(run)
+    for step in (step for step in run.steps if step.name in STEPS):
+        group = groups.of(step)
+        family = driver.children(recursive=True)
+        before, mine = times_of(family), sum(driver.cpu_times()[:2])
+        started = time.perf_counter()
+        run_step(run, step, group, listen=ignore, tries=1)
+        ended = time.perf_counter()
+        spent = [b - a for a, b in zip(before, times_of(family), strict=True)]
+        finish_step(run, step)
+        taken[step.name] = {
+            "blocks": len(step.spec.grid),
+            "clock": ended - started,
+            "workers": sorted(spent, reverse=True)[: group.workers],
+            "driver": sum(driver.cpu_times()[:2]) - mine,
+        }
+    return taken
+
+
+def work(url: str, workers: int) -> None:
+    """Do the steps twice; print what each took when the workers had loaded everything."""
+    from bigseg.run.cluster import open_cluster
     from bigseg.run.folder import open_run
 
-    run, taken = open_run(url), {}
-    for step in run.steps:
-        if step.name in STEPS:
-            shutil.rmtree(f"{url}/ledger/{step.name}", ignore_errors=True)
-    for name in ("graph", "tables"):
-        shutil.rmtree(f"{url}/{name}", ignore_errors=True)
+    run = open_run(url)
     with open_cluster("local", workers) as groups:
-        driver = psutil.Process()
-        for step in run.steps:
-            if step.name not in STEPS:
-                continue
-            group = groups.of(step)
-            family = [p for p in driver.children(recursive=True) if "resource" not in p.name()]
-            before, mine = times_of(family), sum(driver.cpu_times()[:2])
-            started = time.perf_counter()
-            run_step(run, step, group, listen=ignore, tries=1)
-            ended = time.perf_counter()
-            finish_step(run, step)
-            spent = sorted(
-                (b - a for a, b in zip(before, times_of(family), strict=True)), reverse=True
-            )
-            taken[step.name] = {
-                "blocks": len(step.spec.grid),
-                "clock": ended - started,
-                "finish": time.perf_counter() - ended,
-                "workers": spent[:workers],
-                "driver": sum(driver.cpu_times()[:2]) - mine,
-            }
-    print(json.dumps(taken))
+        timed(run, groups)
+        print(json.dumps(timed(run, groups)))
 
 
 def measure_workers(folder: Path, times: int, block: int) -> None:
     """Print what 1 and 2 workers take."""
     url = plan_tiled(folder, times, block)
     try:
-        alone("work", url, "1")  # compiles, and fills the cache of the disk
         ones, twos = alone("work", url, "1"), alone("work", url, "2")
     finally:
         for place in folder.glob("scaling-*"):
@@ -290,7 +297,7 @@ def main() -> None:
         one.add_argument("--folder", type=Path, required=True, help="on a disk with room")
         one.add_argument("--block", type=int, default=256 if one is memory else 64)
     memory.add_argument("--sizes", nargs="+", type=float, default=[1, 2, 4, 8, 16], help="GiB")
-    workers.add_argument("--times", type=int, default=4, help="repeats along y and along x")
+    workers.add_argument("--times", type=int, default=6, help="repeats along y and along x")
     commands.add_parser("segment").add_argument("arguments", nargs=3)
     commands.add_parser("work").add_argument("arguments", nargs=2)
     asked = parser.parse_args()

@@ -22,7 +22,7 @@ from bigseg.jobs.claim import (
     kept_steps,
 )
 from bigseg.plans.steps import Step
-from bigseg.run.cluster import open_cluster, workers_here
+from bigseg.run.cluster import Room, open_cluster, room
 from bigseg.run.execute import Groups, run_steps
 from bigseg.run.folder import Run, is_run, make_steps, open_run
 from bigseg.run.folder import Step as RunStep
@@ -134,9 +134,9 @@ def widest(steps: Sequence[RunStep]) -> int:
     return max(len(step.spec.grid) for step in steps)
 
 
-def workers_for(run: Run, cluster: str | None, workers: int | None) -> int:
-    """How many blocks would be computed at the same time on this machine."""
-    return workers_here(cluster, workers, widest(run.steps))
+def room_for(run: Run, cluster: str | None, workers: int | None) -> Room:
+    """How many blocks would be computed at the same time, and in how much memory."""
+    return room(cluster, workers, widest(run.steps))
 
 
 def claim_result(

@@ -14,6 +14,7 @@ from bigseg.grid import Index
 from bigseg.nets import weights
 from bigseg.nets.functions import is_function
 from bigseg.plans.steps import Step
+from bigseg.run.cluster import Room
 from bigseg.stages import background, label, merge, normalize, predict, pyramid, windows, write
 from bigseg.types import StageSpec
 
@@ -46,19 +47,15 @@ def _block_bytes(spec: StageSpec) -> int:
     return 0
 
 
-def check_memory(
-    need: tuple[str, int], workers: int, available: int, remedy: str = "a smaller --block"
-) -> None:
+def check_memory(need: tuple[str, int], room: Room, remedy: str = "a smaller --block") -> None:
     """Refuse blocks that do not fit in memory.
 
     Parameters
     ----------
     need
         Step that needs most memory, and the bytes that one worker needs for it.
-    workers
-        Blocks that are computed at the same time on this machine.
-    available
-        Bytes of memory.
+    room
+        Blocks that are computed at the same time, and the memory that they share.
     remedy
         What to do about it, besides fewer workers.
 
@@ -68,10 +65,10 @@ def check_memory(
         With what is needed and what to change.
     """
     name, each = need
-    if each * workers > available:
+    if room.memory is not None and each * room.workers > room.memory:
         raise SpecError(
-            f"Step '{name}' needs about {each / 1e9:.1f} GB of memory for each of {workers} "
-            f"worker(s), but {available / 1e9:.1f} GB are available; use fewer --workers, "
+            f"Step '{name}' needs about {each / 1e9:.1f} GB of memory for each of {room.workers} "
+            f"worker(s), but {room.memory / 1e9:.1f} GB are available; use fewer --workers, "
             f"or {remedy}."
         )
 

@@ -18,14 +18,13 @@ from bigseg.jobs.begin import (
     look_ahead,
     plan_run,
     published,
-    workers_for,
+    room_for,
 )
 from bigseg.jobs.budget import PROCESS, check_memory
 from bigseg.jobs.claim import Claim, Way, remove_run
 from bigseg.plans.maps import plan_em
 from bigseg.run.folder import Run, open_run
 from bigseg.run.ledger import Ledger
-from bigseg.run.machine import memory
 from bigseg.specs.maps import EmSpec
 from bigseg.specs.segment import parse_as
 from bigseg.stages import publish, report, supervoxels
@@ -154,8 +153,7 @@ def _pieces(run: Run) -> supervoxels.Spec:
 def _check_memory(run: Run, cluster: str | None, workers: int | None) -> None:
     """Refuse blocks that do not fit in memory."""
     need = ("supervoxels", worker_bytes(_pieces(run)))
-    many = workers_for(run, cluster, workers)
-    check_memory(need, many, memory(), "a smaller --block and --halo")
+    check_memory(need, room_for(run, cluster, workers), "a smaller --block and --halo")
 
 
 def absolute(spec: EmSpec, run: str | None) -> tuple[EmSpec, str]:

@@ -14,7 +14,7 @@ from bigseg.io.stored import stored_share
 from bigseg.io.volume import Volume
 from bigseg.jobs import maps as maps_job
 from bigseg.jobs import segment as segment_job
-from bigseg.jobs.begin import plan_run, workers_for
+from bigseg.jobs.begin import plan_run, room_for
 from bigseg.jobs.budget import PROCESS, check_memory, step_bytes
 from bigseg.jobs.claim import COMPRESSED
 from bigseg.jobs.rehearse import Costs, Replan, Spent, rehearse
@@ -23,7 +23,7 @@ from bigseg.plans.maps import plan_em
 from bigseg.plans.segment import plan_segment
 from bigseg.plans.steps import Step
 from bigseg.run.folder import Run
-from bigseg.run.machine import free_disk, memory
+from bigseg.run.machine import free_disk
 from bigseg.specs.maps import EmSpec
 from bigseg.specs.segment import SegmentSpec
 from bigseg.stages import label, predict, supervoxels
@@ -253,13 +253,13 @@ class _Seen:
 
 def _plan(run: Run, planned: Sequence[Step], asked: _Asked, seen: _Seen, rehearsal: Any) -> Plan:
     """Reckon, rehearse, and refuse what does not fit."""
-    workers = workers_for(run, asked.cluster, asked.workers)
+    room = room_for(run, asked.cluster, asked.workers)
     needs = step_bytes(planned)
     for step in planned:
         if isinstance(step.spec, supervoxels.Spec):
             needs[step.name] = maps_job.worker_bytes(step.spec)
     name = max(needs, key=lambda one: needs[one])
-    check_memory((name, needs[name]), workers, memory(), asked.remedy)
+    check_memory((name, needs[name]), room, asked.remedy)
     skipped = _skipped_shares(planned)
     loads = loads_of(planned, 1 - skipped["predict"], 1 - skipped["label"])
     _check_disk(run.url, asked.target, sum(_raw(loads).values()) * COMPRESSED)
@@ -267,7 +267,7 @@ def _plan(run: Run, planned: Sequence[Step], asked: _Asked, seen: _Seen, rehears
     if costs is not None:  # what libraries and the network took is known now
         more = costs.peak - costs.reckoned - PROCESS
         needs = {step: need + max(more, 0) for step, need in needs.items()}
-        check_memory((name, needs[name]), workers, memory(), asked.remedy)
+        check_memory((name, needs[name]), room, asked.remedy)
     ratios = {"image": stored_share(seen.volume)} | (costs.stored if costs else {})
     stored = _stored(loads, costs, seen.volume)
     _check_disk(run.url, asked.target, sum(stored.values()))
@@ -281,15 +281,17 @@ def _plan(run: Run, planned: Sequence[Step], asked: _Asked, seen: _Seen, rehears
         run=run.url,
         result=asked.target,
         steps=rows,
-        workers=workers,
+        workers=room.workers,
         worker_bytes=needs[name],
         image=round(raw * ratios["image"]),
         amplification=round(sum(t.raw for t in looks if t.store == "image") / raw, 3),
         sizes=_raw(loads),
         stored=stored,
-        cpu_hours=None if total is None or costs is None else _cpu(total, costs, workers) - gpu,
+        cpu_hours=None
+        if total is None or costs is None
+        else _cpu(total, costs, room.workers) - gpu,
         gpu_hours=None if costs is None else gpu,
-        wall_hours=None if costs is None else _wall(loads, costs, seen, workers),
+        wall_hours=None if costs is None else _wall(loads, costs, seen, room.workers),
         calibration=None if costs is None else costs.facts(),
     )
 

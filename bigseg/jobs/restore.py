@@ -20,7 +20,7 @@ from bigseg.jobs.begin import (
     claim_result,
     look_ahead,
     plan_run,
-    workers_for,
+    room_for,
 )
 from bigseg.jobs.budget import PROCESS, check_memory
 from bigseg.jobs.claim import Claim, Way, remove_run
@@ -29,7 +29,6 @@ from bigseg.plans.restore import RestoreSpec, plan_restore
 from bigseg.plans.steps import Step
 from bigseg.run.folder import Run, open_run
 from bigseg.run.ledger import Ledger
-from bigseg.run.machine import memory
 from bigseg.specs.segment import parse_as
 from bigseg.stages import restore as stage
 
@@ -115,7 +114,7 @@ def execute(
     claimed = _claimed(spec, run, overwrite)
     steps = [Step(step.name, step.stage, step.spec) for step in claimed.run.steps]
     need = ("restore", worker_bytes(_restored(steps)))
-    check_memory(need, workers_for(claimed.run, cluster, workers), memory(), "a coarser --level")
+    check_memory(need, room_for(claimed.run, cluster, workers), "a coarser --level")
     return _do(claimed, cluster, workers, listener)
 
 

@@ -18,7 +18,7 @@ from bigseg.jobs.begin import (
     look_ahead,
     plan_run,
     published,
-    workers_for,
+    room_for,
 )
 from bigseg.jobs.budget import check_memory, worker_bytes
 from bigseg.jobs.claim import (
@@ -40,7 +40,6 @@ from bigseg.plans.segment import describe_models, plan_segment
 from bigseg.plans.steps import Step
 from bigseg.run.folder import Run, open_run
 from bigseg.run.ledger import Ledger
-from bigseg.run.machine import memory
 from bigseg.specs.segment import SegmentSpec, parse
 from bigseg.stages import publish, report
 from bigseg.stages.normalize import Sight
@@ -128,7 +127,7 @@ def execute(
 ) -> Result:
     """Do what a specification says; see `segment`."""
     spec, planned, made = _planned(spec, run)
-    check_memory(worker_bytes(planned), workers_for(made, cluster, workers), memory(), REMEDY)
+    check_memory(worker_bytes(planned), room_for(made, cluster, workers), REMEDY)
     claimed = claim(made, spec, planned, overwrite)
     return _do(claimed, spec, cluster, workers, listener)
 
@@ -160,7 +159,7 @@ def resume(
     check_predictions(found)
     check_unfinished(found)
     left = [Step(step.name, step.stage, step.spec) for step in found.steps]
-    check_memory(worker_bytes(left), workers_for(found, cluster, workers), memory(), AGAIN)
+    check_memory(worker_bytes(left), room_for(found, cluster, workers), AGAIN)
     return _do(Claim(found, spec.target, Way.CONTINUE), spec, cluster, workers, listener)
 
 

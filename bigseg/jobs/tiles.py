@@ -19,13 +19,12 @@ from bigseg.jobs.begin import (
     look_ahead,
     plan_run,
     published,
-    workers_for,
+    room_for,
 )
 from bigseg.jobs.budget import PROCESS, check_memory
 from bigseg.jobs.claim import Claim, Way
 from bigseg.plans.tiles import MergePlan, plan_merge
 from bigseg.run.folder import Run, open_run
-from bigseg.run.machine import memory
 from bigseg.specs.segment import parse_as
 from bigseg.specs.tiles import MergeSpec
 from bigseg.stages import report, tile_publish, tiles, write_tiles
@@ -124,7 +123,7 @@ def execute(
     """Do what a specification says; see `merge`."""
     planned, claimed = _claimed(spec, run, overwrite)
     need = ("tiles", worker_bytes(planned))
-    check_memory(need, workers_for(claimed.run, cluster, workers), memory(), "smaller tiles")
+    check_memory(need, room_for(claimed.run, cluster, workers), "smaller tiles")
     return _do(claimed, planned, cluster, workers, listener)
 
 

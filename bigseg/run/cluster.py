@@ -127,12 +127,67 @@ def open_cluster(
         staff.close()
 
 
-def workers_here(name: str | None, workers: int | None, most: int | None = None) -> int:
-    """How many blocks `open_cluster` would compute at the same time on this machine."""
-    spec = read_cluster(name).workers
+@dataclass(frozen=True)
+class Room:
+    """What workers that share memory have of it."""
+
+    workers: int
+    """Blocks computed at once in it."""
+    memory: int | None
+    """Bytes; None: nobody knows."""
+
+
+def room(name: str | None, workers: int | None, most: int | None = None) -> Room:
+    """Memory of what `open_cluster` would start or join, if it has two groups the larger one's.
+
+    Parameters
+    ----------
+    name, workers, most
+        See `open_cluster`.
+
+    Raises
+    ------
+    SpecError
+        As `open_cluster` does; a running scheduler is asked for its workers.
+    """
+    spec = read_cluster(name)
+    found = _room(spec.workers, workers, most, gpu=False)
+    if spec.gpu_workers is None:
+        return found
+    other = _room(spec.gpu_workers, workers, most, gpu=True)
+    if found.memory is None or other.memory is None:
+        return Room(found.workers, None)
+    each = max(one.memory // one.workers for one in (found, other) if one.memory)
+    return Room(found.workers, each * found.workers)
+
+
+def _room(spec: asked.Kind, workers: int | None, most: int | None, *, gpu: bool) -> Room:
     if isinstance(spec, asked.Local | asked.Threads):
-        return _count(spec, workers, most)
-    return 1
+        count = _count(spec, workers, most)
+        limit = spec.memory if isinstance(spec, asked.Local) else None
+        return Room(count, to_bytes(limit) * count if limit else memory())
+    if isinstance(spec, asked.Jobs):
+        return Room(spec.jobs * queues.per_job(spec, gpu), spec.jobs * to_bytes(spec.memory))
+    if isinstance(spec, asked.Kubernetes):
+        return Room(spec.workers, spec.workers * to_bytes(spec.memory))
+    if isinstance(spec, asked.Address):
+        return _room_at(spec, workers)
+    if isinstance(spec, asked.Cuda):
+        count = len(spec.devices or (0,))
+        return Room(count, to_bytes(spec.memory) * count if spec.memory else memory())
+    return Room(1, memory())
+
+
+def _room_at(spec: asked.Address, most: int | None) -> Room:
+    """What the workers of a running scheduler say; the one with least for each thread counts."""
+    with _joined(spec) as client:
+        found = client.scheduler_info(n_workers=-1)["workers"].values()
+    threads = sum(int(one["nthreads"]) for one in found)
+    limits = [int(one["memory_limit"] or 0) // max(int(one["nthreads"]), 1) for one in found]
+    if not limits or not all(limits):
+        return Room(max(threads, 1), None)
+    count = min(most or threads, threads)
+    return Room(count, min(limits) * count)
 
 
 def _count(spec: asked.Local | asked.Threads, workers: int | None, most: int | None) -> int:
@@ -228,12 +283,8 @@ def _deaf() -> Iterator[None]:
 @contextmanager
 def _connect(spec: asked.Address, most: int | None) -> Iterator[Group]:
     """Join a scheduler; it is left running."""
-    address, keys = spec.address, security.of_files(spec.tls) if spec.tls else None
-    try:
-        client = Client(address, timeout=ANSWER, set_as_default=False, security=keys)
-    except (OSError, TimeoutError, TypeError) as error:
-        raise SpecError(f"No Dask scheduler answers at {address} ({error}).") from None
-    with _quiet(), client:
+    address = spec.address
+    with _quiet(), _joined(spec) as client:
         found = client.nthreads()
         nthreads = sum(found.values())
         if not nthreads:
@@ -241,6 +292,14 @@ def _connect(spec: asked.Address, most: int | None) -> Iterator[Group]:
         count = min(most or nthreads, nthreads)
         about = f"{_these(len(found), 'worker')}, {_these(nthreads, 'thread')}, at {address}"
         yield Group(dask(client, count), count, about=about)
+
+
+def _joined(spec: asked.Address) -> Client:
+    address, keys = spec.address, security.of_files(spec.tls) if spec.tls else None
+    try:
+        return Client(address, timeout=ANSWER, set_as_default=False, security=keys)
+    except (OSError, TimeoutError, TypeError) as error:
+        raise SpecError(f"No Dask scheduler answers at {address} ({error}).") from None
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from bigseg.errors import SpecError
 from bigseg.jobs.budget import PROCESS, SMALL, check_memory, worker_bytes
 from bigseg.jobs.claim import scratch_bytes
 from bigseg.plans.steps import Step
+from bigseg.run.cluster import Room
 from bigseg.stages import label, predict
 
 
@@ -53,9 +54,10 @@ def test_needs_grow_with_the_block_and_its_halo_alone() -> None:
 
 def test_what_does_not_fit_is_refused_with_the_remedy() -> None:
     steps = [labelling((1, 256, 256, 256))]
-    check_memory(worker_bytes(steps), 2, 8_000_000_000)
+    check_memory(worker_bytes(steps), Room(2, 8_000_000_000))
     with pytest.raises(SpecError, match=r"'label' needs about 1\.\d GB .* 8 worker\(s\), but 8\.0"):
-        check_memory(worker_bytes(steps), 8, 8_000_000_000)
+        check_memory(worker_bytes(steps), Room(8, 8_000_000_000))
+    check_memory(worker_bytes(steps), Room(8, None))  # nobody knows
 
 
 def test_large_weights_count(tmp_path: Path) -> None:

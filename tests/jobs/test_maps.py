@@ -173,7 +173,7 @@ def test_memory_is_reckoned_before_anything_is_written(
     narrow = spec.model_copy(update={"block": (20, 20, 20), "halo": 8})
     need = [worker_bytes(plan_em(one, "run")[0].spec) for one in (narrow, spec)]
     assert need[0] < need[1]
-    monkeypatch.setattr("bigseg.jobs.maps.memory", lambda: 1000)
+    monkeypatch.setattr("bigseg.run.cluster.memory", lambda: 1000)
     with pytest.raises(SpecError, match=r"Step 'supervoxels' needs about .* smaller --block"):
         segment_maps(spec, cluster="serial")
     assert not Path(f"{tmp_path}/maps.zarr.segments.bigseg").exists()

@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_refused_with_the_remedy(
 ) -> None:
     settings = make(tmp_path, 2)
     with monkeypatch.context() as patch:
-        patch.setattr(planning, "memory", lambda: 300_000_000)
+        patch.setattr("bigseg.run.cluster.memory", lambda: 300_000_000)
         with pytest.raises(SpecError, match=r"needs about .* of memory .*; use fewer --workers"):
             plan_of(settings)
     monkeypatch.setattr(planning, "free_disk", lambda url: 1000)

@@ -289,7 +289,7 @@ def test_the_image_is_never_written(image: str, model: str, tmp_path: Path, plac
 def test_too_little_memory_is_refused(
     image: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(restoration, "memory", lambda: 10**8)
+    monkeypatch.setattr("bigseg.run.cluster.memory", lambda: 10**8)
     with pytest.raises(SpecError, match=r"'restore' needs about 0.8 GB .* fewer --workers"):
         run_restore(image, str(tmp_path / "out.zarr"), model=model)
 
