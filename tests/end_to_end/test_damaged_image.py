@@ -32,8 +32,8 @@ def discs() -> np.ndarray:
 
 
 @pytest.fixture
-def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Image of 16 pieces, one of which was cut off."""
+def intact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Image of 16 pieces."""
     monkeypatch.setattr("bigseg.plans.lattice.TILINGS", {2: Tiling(96, 16)})
     monkeypatch.setattr("bigseg.plans.lattice.LONGEST_BLOCK", {2: 64})
     monkeypatch.setattr("bigseg.plans.segment.reading_block", lambda volume: (1, 1, 64, 64))
@@ -42,9 +42,20 @@ def damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     create_image(plan)
     box = (slice(0, 1), slice(0, 1), slice(0, SIDE), slice(0, SIDE))
     Volume.open(str(path)).write(box, discs()[None, None])
-    (piece,) = [p for p in (path / "0").rglob("*") if p.is_file() and p.parts[-2:] == ("1", "3")]
-    piece.write_bytes(piece.read_bytes()[:40])
     return str(path)
+
+
+@pytest.fixture
+def damaged(intact: str) -> str:
+    """The same, of which one piece was cut off."""
+    cut_off(Path(intact, "0"))
+    return intact
+
+
+def cut_off(array: Path) -> None:
+    """Damage the piece at `PLACE`, as a transfer does that breaks off."""
+    (piece,) = [p for p in array.rglob("*") if p.is_file() and p.parts[-2:] == ("1", "3")]
+    piece.write_bytes(piece.read_bytes()[:40])
 
 
 def bigseg(*arguments: str) -> int:
@@ -81,3 +92,46 @@ def test_a_damaged_piece_is_named_and_left_out_if_wanted(
     assert labels[192:].any()
     assert result["objects"] == labels.max() == len(np.unique(labels)) - 1
     assert "left out" in files.get(result["report"]).decode()
+
+
+def test_job_arrays_name_a_damaged_prediction_and_a_run_can_leave_it_out(
+    intact: str, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    command = ("segment", intact, "--model", "tests.chaos.model:flows", "--block", "64,64")
+    assert bigseg(*command, "--prepare") == 0
+    run = f"{intact}.cells.bigseg"
+    for step in ("normalize", "predict"):
+        assert bigseg("block", run, "--stage", step, "--finish") == 0
+    cut_off(Path(run, "scratch"))
+    capfd.readouterr()
+
+    assert bigseg("block", run, "--stage", "label", "--task", "1", "--tasks", "2") == 1
+    assert "block(s) of stage 'label' failed; first is 0-0-0-2: " in capfd.readouterr().err
+    bigseg("block", run, "--stage", "label", "--task", "2", "--tasks", "2")
+    capfd.readouterr()
+    assert bigseg("finish", run, "--stage", "label") == 1
+    said = capfd.readouterr().err
+    assert "Step 'label' cannot be closed: " in said
+    assert "failed; first is " in said
+    opened = open_run(run)
+    label = Ledger.of(opened, opened.step("label"))
+    failed = sorted(label.failed())
+    assert 7 in failed  # whose voxels they are
+    assert set(failed) <= {2, 3, 6, 7, 10, 11}  # and who reads them as a neighbour
+    assert label.tally(16).left.tolist() == failed
+    jobs = ("jobs", run, "--scheduler", "slurm", "--write", str(tmp_path / "jobs"))
+    assert bigseg(*jobs) == 0
+    assert "label" in capfd.readouterr().out
+
+    assert bigseg("run", run, "--cluster", "serial", "--skip-failed", "--json") == 3
+    result = json.loads(capfd.readouterr().out)
+    holes = result["left_out"]
+    assert [hole["block"] for hole in holes] == [
+        opened.step("label").spec.grid[n].id for n in failed
+    ]
+    assert {hole["step"] for hole in holes} == {"label"}
+    labels = read_labels(result["labels"]).reshape(SIDE, SIDE)
+    assert not labels[PLACE].any()
+    for row, column in np.ndindex(4, 4):
+        here = labels[64 * row : 64 * row + 64, 64 * column : 64 * column + 64]
+        assert here.any() == (4 * row + column not in failed)
