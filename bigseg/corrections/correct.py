@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bigseg import files
 from bigseg.corrections.journal import Entry, apply, pending, touched_blocks, write_entry
 from bigseg.corrections.plan import plan_change
-from bigseg.corrections.spec import read_corrections
+from bigseg.corrections.spec import Corrections, read_corrections
 from bigseg.corrections.state import State, open_state
 from bigseg.errors import SpecError
+from bigseg.run.lease import drive
 
 
 @dataclass(frozen=True)
@@ -87,10 +89,18 @@ def correct(
     SpecError, NotFound
         In a sentence, before anything is written: the run is not finished, points lie in no
         object, ids are unknown, or corrections contradict each other.
+    AnotherDriver
+        Another correction of the run is under way.
     """
-    started = time.monotonic()
     url = files.absolute(run)
     wanted = None if corrections is None else read_corrections(corrections)
+    open_state(url)  # what cannot be corrected is refused before anything is written
+    with nullcontext() if dry_run else drive(url):
+        return _correct(url, wanted, dry_run)
+
+
+def _correct(url: str, wanted: Corrections | None, dry_run: bool) -> Corrected:
+    started = time.monotonic()
     state = open_state(url)
     begun = pending(state.graph)
     if begun is not None:
