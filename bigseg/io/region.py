@@ -72,7 +72,7 @@ class Region(BaseModel):
         found: Bools = self._stored(
             (slice(frame, frame + 1), slice(0, z), slice(0, y), slice(0, x))
         )
-        return found.any(axis=0)
+        return np.asarray(found.any(axis=0))
 
     def _along(self, axis: str, span: slice) -> NDArray[np.intp]:
         """Voxel of the mask of each voxel of the image, along an axis of space."""
