@@ -17,8 +17,9 @@ from bigseg.errors import NotFound, SpecError
 from bigseg.io.scratch import scratch
 from bigseg.io.tables import read_table
 from bigseg.jobs.maps import segment_maps
+from bigseg.jobs.track import track
 from bigseg.run.execute import ALONE, run_steps
-from bigseg.run.folder import open_run
+from bigseg.run.folder import Run, open_run
 from bigseg.specs.maps import EmSpec
 from bigseg.stages import divisions, doubtful, graph, objects, seams
 from tests.maps import boundary, cells
@@ -360,6 +361,18 @@ def test_only_finished_runs_are_corrected(tmp_path):
     run = plan_world(str(tmp_path), world()[:, :, :32, :32], CUT, "tyx")
     with pytest.raises(SpecError, match=r"is not finished; 'bigseg run .*' continues it"):
         correct(run.url, merge(LEFT, RIGHT))
+
+
+def test_runs_that_track_or_make_no_objects_are_refused(tmp_path):
+    frames = world()[[0, 0], 0]
+    make_image(f"{tmp_path}/frames.zarr", frames, "tyx")
+    made = track(f"{tmp_path}/frames.zarr", f"{tmp_path}/tracks.zarr", cluster="serial")
+    with pytest.raises(SpecError, match="tracks would not follow a correction of labels: correct"):
+        correct(made.run, {"merge": [{"ids": [1, 2]}]})
+    run = Run(f"{tmp_path}/other.bigseg", "test", {}, open_run(made.run).steps[:1])
+    run.save()
+    with pytest.raises(SpecError, match=r"other.bigseg makes no objects that can be corrected"):
+        correct(run.url, {"merge": [{"ids": [1, 2]}]})
 
 
 def test_planes_never_merge(tmp_path):

@@ -108,12 +108,7 @@ def open_state(url: str) -> State:
         It is not finished, or of a kind that cannot be corrected.
     """
     run = open_run(url)
-    levels = tuple(step for step in run.steps if step.stage in (*WRITING, *SHRINKING))
-    if not levels or levels[0].stage not in WRITING:
-        raise SpecError(
-            f"The run {url} makes no objects that can be corrected; runs of 'bigseg segment' and "
-            "'bigseg merge' do."
-        )
+    levels = _levels(run)
     if not is_finished(run):
         raise SpecError(f"The run {url} is not finished; 'bigseg run {url}' continues it.")
     nodes = _nodes(levels[0])
@@ -129,6 +124,23 @@ def open_state(url: str) -> State:
         offsets=offsets,
         largest=int(read_table(graph.total_url(nodes.run))["objects"][0]),
     )
+
+
+def _levels(run: Run) -> tuple[Step, ...]:
+    """Steps that write the levels of the labels, the finest first."""
+    if any(step.stage == "write_tracks" for step in run.steps):
+        raise SpecError(
+            f"The run {run.url} tracks objects; tracks would not follow a correction of labels: "
+            "correct the tracks with 'bigseg track --edits', or segment and track in two runs and "
+            "correct the labels in between."
+        )
+    writing = [step for step in run.steps if step.stage in WRITING]
+    if not writing:
+        raise SpecError(
+            f"The run {run.url} makes no objects that can be corrected; runs of 'bigseg segment' "
+            "and 'bigseg merge' do."
+        )
+    return (writing[0], *(step for step in run.steps if step.stage in SHRINKING))
 
 
 def _nodes(writing: Step) -> Nodes:
