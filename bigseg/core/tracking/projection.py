@@ -41,7 +41,7 @@ def mean_motion(centres: Floats, smoothing: float = SMOOTHING) -> Floats:
     motion = steps[1]
     for step in steps[2:]:
         motion = smoothing * motion + (1 - smoothing) * step
-    return motion
+    return np.asarray(motion)
 
 
 def project_mask(mask: NDArray[Any], motion: Floats) -> NDArray[np.bool_]:
