@@ -1,7 +1,7 @@
 """What more workers and larger volumes cost.
 
     python benchmarks/scaling.py memory --folder DISK [--sizes 1 2 4 8 16] [--block 256]
-    python benchmarks/scaling.py workers --folder DISK [--times 6] [--block 64]
+    python benchmarks/scaling.py workers --folder DISK [--times 8] [--block 128]
 
 `memory` makes volumes of so many GiB on disk (nuclei, uint16, chunks of 64³ in shards), segments
 each with 2 workers and a function that needs no network, and removes it again: what a worker and
@@ -295,9 +295,9 @@ def main() -> None:
     memory, workers = commands.add_parser("memory"), commands.add_parser("workers")
     for one in (memory, workers):
         one.add_argument("--folder", type=Path, required=True, help="on a disk with room")
-        one.add_argument("--block", type=int, default=256 if one is memory else 64)
+        one.add_argument("--block", type=int, default=256 if one is memory else 128)
     memory.add_argument("--sizes", nargs="+", type=float, default=[1, 2, 4, 8, 16], help="GiB")
-    workers.add_argument("--times", type=int, default=6, help="repeats along y and along x")
+    workers.add_argument("--times", type=int, default=8, help="repeats along y and along x")
     commands.add_parser("segment").add_argument("arguments", nargs=3)
     commands.add_parser("work").add_argument("arguments", nargs=2)
     asked = parser.parse_args()
