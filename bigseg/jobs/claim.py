@@ -280,16 +280,28 @@ def _forget(former: Run, run: Run) -> None:
 def kept_steps(former: Run, run: Run) -> set[str]:
     """Steps of a former run that serve again: the same ones, before the result is written.
 
-    The result itself is removed, so whatever writes it is done again.
+    The result itself is removed, so whatever writes it is done again. Labels that were made only to
+    be tracked are no result; they stay if they are finished and would be the same.
     """
     steps = {step.name: step for step in former.steps}
+    stay = labels_stay(former, run)
     kept = set()
     for step in run.steps:
-        if step.name in ("write", "write-tracks", "publish-tracks"):
+        if step.name in ("write-tracks", "publish-tracks") or (step.name == "write" and not stay):
             break
         if steps.get(step.name) == step:
             kept.add(step.name)
-    return kept
+    # What is written anew is made of scratch, which a run that has ended has removed.
+    return kept if stay or "predict" not in kept or has_predictions(former) else set()
+
+
+def labels_stay(former: Run, run: Run) -> bool:
+    """Whether labels that a run makes and then tracks are there already."""
+    names = [step.name for step in run.steps]
+    if not {"publish", "write-tracks"} <= set(names):
+        return False
+    made = run.steps[names.index("publish")]
+    return made in former.steps and Ledger.of(former, made).is_finished()
 
 
 def has_predictions(run: Run) -> bool:

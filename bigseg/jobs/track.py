@@ -20,7 +20,7 @@ from bigseg.jobs.begin import (
     plan_run,
 )
 from bigseg.jobs.budget import PROCESS
-from bigseg.jobs.claim import Claim, Way, check_space, is_finished, kept_steps
+from bigseg.jobs.claim import Claim, Way, check_space, is_finished, kept_steps, labels_stay
 from bigseg.nets import weights
 from bigseg.plans.track import plan_track
 from bigseg.run.execute import Groups
@@ -194,6 +194,8 @@ def _claimed(spec: TrackSpec, run: str | None, overwrite: bool) -> Claim:
             f"{spec.source} exists already; track it without a model, or choose another name for "
             "the labels that are made."
         )
+    if claimed.way is Way.REUSE and labels_stay(open_run(url), made):
+        return claimed
     check_space(url, planned)
     return replace(claimed, besides=(spec.source,))
 

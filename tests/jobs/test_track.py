@@ -263,6 +263,19 @@ def test_an_image_is_segmented_and_tracked_in_one_run(movie):
     np.testing.assert_array_equal(ids(again.labels)[0], first)
 
 
+def test_what_was_segmented_to_be_tracked_serves_again(movie):
+    settings = {"cluster": "serial", "model": "nuclei", "segment": {"block": (64, 64)}}
+    first = bigseg.track(movie, **settings)
+    before = ids(first.labels)
+    events = []
+    again = bigseg.track(movie, min_length=3, overwrite=True, listener=events.append, **settings)
+    done = [e.step for e in events if isinstance(e, StageEnded) and not e.skipped]
+    assert done[0] == "lineages"
+    assert label_names(movie) == ["cells", "cells-tracks"]
+    assert again.tracks <= first.tracks
+    assert (ids(again.labels) > 0).sum() <= (before > 0).sum()
+
+
 def test_labels_of_others_are_not_replaced(movie):
     bigseg.segment(movie, model="nuclei", cluster="serial", block=(48, 48))
     with pytest.raises(OutputExists, match="exists already; track it without a model"):

@@ -62,7 +62,8 @@ class Bans:
 def rows_of(d: Detections, objects: Ints) -> Ints:
     """Rows of objects, given as (n, 2) frame and label; -1 for those that are not there."""
     rows = np.full(len(objects), -1, np.int64)
-    near = (objects[:, 0] >= 0) & (objects[:, 0] < d.frames)
+    first = int(d.frame[0]) if len(d) else 0
+    near = (objects[:, 0] >= first) & (objects[:, 0] < d.frames)
     starts = d.starts
     for k in np.flatnonzero(near).tolist():
         frame, label = objects[k]
