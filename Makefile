@@ -21,6 +21,7 @@ test-slow: $(READY) ## Run what takes minutes: large mosaics, every development 
 
 chaos: $(READY) ## Kill everything, 200 times, at random moments; CHAOS="--seed 7" for the same again
 	$(BIN)/python -m tests.chaos.chaos $(CHAOS)
+	$(BIN)/python -m pytest tests/chaos tests/contracts/test_faults.py
 
 emulators: ## Install Azurite, with which the tests speak to Azure; needs npm
 	npm install --silent --no-audit --no-fund --prefix .emulators azurite@3

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 from tests.chaos.world import Broken, Place, Reference, wait_until
 from tests.chaos.zygote import Process
@@ -100,16 +104,57 @@ def _drive(
 ) -> int:
     """Kill until the driver ends."""
     while (code := driver.poll()) is None:
-        place.read_log()
-        if place.armed is None and more():
-            victim = place.random.choice(["worker", "worker", "scheduler", "driver"])
-            assert cluster.scheduler is not None
-            pids = {"worker": None, "scheduler": cluster.scheduler.pid, "driver": driver.pid}
-            place.arm(most, "worker", victim, pids[victim])
-        if place.armed is not None and place.taken():
-            time.sleep(0.2)
-            place.armed = None
-        if cluster.scheduler is not None and cluster.scheduler.poll() is None:
+        assert cluster.scheduler is not None
+        _strike(place, more, most, {
+            "worker": None, "scheduler": cluster.scheduler.pid, "driver": driver.pid
+        })  # fmt: skip
+        if cluster.scheduler.poll() is None:
             cluster.mend()  # as a batch system does
         time.sleep(0.01)
     return code
+
+
+def _strike(
+    place: Place, more: Callable[[], bool], most: int, victims: dict[str, int | None]
+) -> None:
+    """Arm the next kill, once the last has come."""
+    place.read_log()
+    if place.armed is not None and place.taken():
+        time.sleep(0.2)
+        place.armed = None
+    if place.armed is None and more():
+        victim = place.random.choice(["worker", *victims])
+        place.arm(most, "worker", victim, victims[victim])
+
+
+def local_run(
+    place: Place,
+    reference: Reference,
+    command: tuple[str, ...],
+    more: Callable[[], bool],
+    most: int,
+) -> None:
+    """Do a run on worker processes of its own, which end with it."""
+    while True:
+        driver = place.start(*command, "--cluster", "local", "--workers", "2")
+        while (code := driver.poll()) is None:
+            _strike(place, more, most, {"worker": None, "driver": driver.pid})
+            time.sleep(0.01)
+        wait_until(lambda pid=driver.pid: not _session(pid), "the workers of a dead driver", 30)
+        place.disarm()
+        if code == 0:
+            return
+        place.look(reference)
+        if code != -9:
+            raise Broken(f"A driver ended with exit code {code}: {driver.said()}")
+        place.tally.resumed += 1
+
+
+def _session(leader: int) -> list[int]:
+    """Processes of the session that a process began."""
+    found = []
+    for pid in psutil.pids():
+        with suppress(OSError):
+            if os.getsid(pid) == leader and psutil.Process(pid).status() != "zombie":
+                found.append(pid)
+    return found

@@ -74,6 +74,7 @@ def install() -> None:
     """Wrap the one function that computes a block, and the one that writes a file."""
     if FOLDER not in os.environ:
         return
+    import dask
     import obstore
 
     from bigseg import disk
@@ -81,6 +82,7 @@ def install() -> None:
 
     if getattr(disk.part, "wrapped", False):
         return
+    dask.config.set({"distributed.worker.preload": ["tests.chaos.hook"]})
     records.PAUSE = float(os.environ.get(PAUSE, records.PAUSE))
     drive: Any = lease.drive
     drive.__wrapped__.__kwdefaults__["beat"] = float(os.environ.get(BEAT, lease.BEAT))
@@ -151,17 +153,6 @@ def _sent(put: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def dask_setup(worker: Any) -> None:
-    """Let Dask load this as `distributed.worker.preload`."""
+    """Be loaded by the workers of a driver, as `distributed.worker.preload`."""
+    os.environ[ROLE] = "worker"
     install()
-
-
-def main() -> None:
-    """Be the `bigseg` command, with all this."""
-    from bigseg.cli import main as command
-
-    install()
-    command()
-
-
-if __name__ == "__main__":
-    main()

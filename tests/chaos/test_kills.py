@@ -11,7 +11,8 @@ from tests.chaos.chaos import WAYS, Chaos, table
 from tests.chaos.conftest import SEED
 
 KILLS = {
-    "driver, serial": 4, "driver, threads": 2, "job array": 3, "cluster": 4, "merge": 1, "track": 3
+    "driver, serial": 4, "driver, threads": 2, "job array": 3, "cluster": 4, "local workers": 2,
+    "merge": 1, "track": 3,
 }  # fmt: skip
 
 
