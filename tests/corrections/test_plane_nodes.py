@@ -104,15 +104,15 @@ def test_gaps_that_are_no_more_are_dropped(place: Path) -> None:
     assert int(labels(place)[A]) not in found["id"].tolist()
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_what_is_written_again_is_what_all_blocks_would_write(tmp_path: Path, seed: int) -> None:
     """Random objects with planes missing, whose gaps compete for voxels; random corrections."""
     rng = np.random.default_rng(seed)
     flat = by_plane(balls((10, 24, 25), 12, (4, 7), seed)[None])
     flat[np.isin(flat, rng.choice(flat.max() + 1, flat.max() // 3))] = 0
-    run = plan_slices(str(tmp_path), by_plane(flat), (4, 7, 9), Stacking(gap=2, min_z_extent=1))
+    run = plan_slices(str(tmp_path), by_plane(flat), (5, 12, 13), Stacking(gap=2, min_z_extent=1))
     run_steps(run, ALONE)
-    for _ in range(3):
+    for _ in range(2):
         image = labels(tmp_path)
         ids = rng.choice(np.unique(image[image > 0]), 2, replace=False).tolist()
         correct(run.url, {"merge": [{"ids": ids}]})
