@@ -1,6 +1,6 @@
 """What `bigseg plan` said of a run, and what the run took, side by side.
 
-    python benchmarks/plan_and_run.py 2 [--times 1] [--seconds 10]
+    python benchmarks/plan_and_run.py 2 [--times 1] [--seconds 20]
 
 Makes an image of a bundled sample, repeated so many times along y and x, in 2 or 3 dimensions;
 plans and runs it in processes of their own, serially, on one core.
@@ -83,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("ndim", type=int, choices=(2, 3))
     parser.add_argument("--times", type=int, default=1)
-    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--seconds", type=float, default=20.0)
     asked = parser.parse_args()
     sample, axes, block = SAMPLES[asked.ndim]
     data = imread(Path(bigseg.__file__).parent / "samples" / f"{sample}.tif")
