@@ -1,141 +1,235 @@
-"""Fast linking: the best moves between successive frames, then what they leave over.
+"""Fast linking: the best of each pair of frames by itself, then what that leaves over.
 
-First each pair of frames by itself: the moves of the most gain (a sparse assignment, exact). Then
-divisions, gaps and false detections, by what each would still gain, the best first (greedy).
+Between two frames moves and divisions compete; most of them are certain (`certain`), and only what
+is left is a program, small and in many pieces. Then the same is done with that outcome and gaps
+between what it leaves over; detections that no link wants, and that cost more than they tell, are
+rejected.
 """
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 from numba import njit
-from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
-from bigseg.core.tracking.candidates import Candidates
+from bigseg.core.tracking.candidates import Candidates, join
 from bigseg.core.tracking.costs import Nodes
-from bigseg.core.tracking.detections import Bools, Floats, Ints
+from bigseg.core.tracking.detections import Bools, Ints
 from bigseg.core.tracking.program import Chosen
+from bigseg.core.tracking.program import solve as whole
 
-Frames = NDArray[np.int32]
 
-
-def solve(c: Candidates, n: Nodes, frame: Frames, conflicts: Ints | None = None) -> Chosen:
-    """Choose links and divisions.
+def solve(c: Candidates, n: Nodes, conflicts: Ints | None, seconds: float) -> Candidates:
+    """Choose among candidates between successive frames only.
 
     Parameters
     ----------
     c, n
         Candidates, and costs of the detections.
-    frame
-        (detections,) ascending.
     conflicts
         (m, 2) detection, set: of a set the one remains whose links gain most.
+    seconds
+        For a program, where one is needed.
     """
-    size = len(frame)
-    links, divisions = _choose(c, frame, np.ones(size, np.bool_))
+    found = _best(c, len(n.appear), seconds)
+    if conflicts is not None and len(conflicts):
+        real = _compatible(found, conflicts, len(n.appear))
+        found = _best(_among(c, real), len(n.appear), seconds)
+    return found
+
+
+def open_ends(near: Candidates, size: int, conflicts: Ints | None) -> tuple[Bools, Bools]:
+    """Which detections may have a gap after them, and which before, once `near` is chosen.
+
+    Those without a way out, and without a way in; daughters, too, as one of two may be somebody
+    else, who was missed for some frames.
+    """
+    out, into = np.ones(size, np.bool_), np.ones(size, np.bool_)
+    out[near.source] = out[near.mother] = False
+    into[near.target] = False
+    if conflicts is not None and len(conflicts):
+        # Whose rivals have links is out of the race.
+        linked = ~out | ~into
+        linked[near.daughters] = True
+        taken = np.unique(conflicts[linked[conflicts[:, 0]], 1])
+        rivals = conflicts[np.isin(conflicts[:, 1], taken), 0]
+        rivals = rivals[~linked[rivals]]
+        out[rivals] = into[rivals] = False
+    return out, into
+
+
+def with_gaps(
+    near: Candidates, c: Candidates, gaps: Candidates, n: Nodes, conflicts: Ints | None,
+    seconds: float,
+) -> tuple[Candidates, Chosen]:  # fmt: skip
+    """Close gaps where that is worth it, and say what the outcome is.
+
+    Parameters
+    ----------
+    near
+        What was chosen between successive frames.
+    c
+        What it was chosen from.
+    gaps
+        Candidates between `open_ends`.
+    n, conflicts, seconds
+        As for `solve`.
+
+    Returns
+    -------
+    candidates, chosen
+        All of these candidates are chosen.
+    """
+    size = len(n.appear)
+    born = np.full(size, -1)
+    born[near.daughters] = near.mother[:, None]
+    instead = born[c.target] == c.source
+    single = _taken(c, instead, np.zeros(len(c.mother), np.bool_))
+    found = _best(join([near, single, gaps]), size, seconds)
     real = np.ones(size, np.bool_)
     if conflicts is not None and len(conflicts):
-        real = _compatible(c, links, divisions, conflicts, size)
-        links, divisions = _choose(c, frame, real)
-    linked = np.zeros(size, np.bool_)
-    for rows in (c.source[links], c.target[links], c.mother[divisions], c.daughters[divisions]):
+        real = _compatible(found, conflicts, size)
+        found = _among(found, real)
+    return found, _outcome(found, n, real, conflicts)
+
+
+def _outcome(c: Candidates, n: Nodes, real: Bools, conflicts: Ints | None) -> Chosen:
+    """What it is to have chosen all candidates; what has no link and is too dear is rejected."""
+    linked = np.zeros(len(real), np.bool_)
+    for rows in (c.source, c.target, c.mother, c.daughters):
         linked[rows] = True
     saved = n.appear + n.disappear - n.false
-    real &= linked | (saved <= 0)
+    real = real & (linked | (saved <= 0))
     counted = real & (saved > 0)
     if conflicts is not None:
         counted[conflicts[:, 0]] = real[conflicts[:, 0]]
-    value = float(c.gain[links].sum() + c.born[divisions].sum() + saved[counted].sum())
-    return Chosen(links, divisions, real, value, -np.inf, 0)
+    value = float(c.gain.sum() + c.born.sum() + saved[counted].sum())
+    every = np.ones(len(c.source), np.bool_), np.ones(len(c.mother), np.bool_)
+    return Chosen(*every, real, value, -np.inf, 0)
 
 
-def _choose(c: Candidates, frame: Frames, real: Bools) -> tuple[Bools, Bools]:
-    """Moves by assignment, then the rest by what it gains."""
-    usable = real[c.source] & real[c.target]
-    next_to = (frame[c.target] - frame[c.source] == 1) & usable
-    links = _moves(c, frame, next_to)
-    onward = np.full(len(frame), -1, np.int64)
-    onward[c.source[links]] = np.flatnonzero(links)
-    taken = np.zeros(len(frame), np.bool_)
-    taken[c.target[links]] = True
-    fits = real[c.mother] & real[c.daughters].all(1)
-    gaps = np.flatnonzero(usable & ~next_to)
-    born = _left_over(c, onward, taken, gaps, np.flatnonzero(fits), links)
-    return links, born
+def _best(c: Candidates, size: int, seconds: float) -> Candidates:
+    """The best of moves and divisions, each way taken at most once."""
+    sure = np.zeros(len(c.gain), np.bool_), np.zeros(len(c.born), np.bool_)
+    ends = (c.source, c.target, c.mother, c.daughters)
+    left = certain(ends, c.gain, c.born, size, sure)
+    if not left[0].any() and not left[1].any():
+        return _taken(c, sure[0], sure[1])
+    rest = _taken(c, *left)
+    rows = np.concatenate([rest.source, rest.target, rest.mother, rest.daughters.ravel()])
+    some, place = np.unique(rows, return_inverse=True)
+    a, b, e = np.cumsum([len(rest.source), len(rest.source), len(rest.mother)])
+    small = Candidates(
+        place[:a], place[a:b], rest.gain, place[b:e], place[e:].reshape(-1, 2), rest.born
+    )
+    # All are real here: none may be rejected.
+    nothing = np.zeros(len(some))
+    chosen = whole(small, Nodes(nothing, nothing, nothing, None), None, seconds)
+    sure[0][np.flatnonzero(left[0])[chosen.links]] = True
+    sure[1][np.flatnonzero(left[1])[chosen.divisions]] = True
+    return _taken(c, *sure)
 
 
-def onward(c: Candidates, frame: Frames) -> Ints:
-    """Row that each detection moves to, by moves alone, then row that it came from; -1 for none."""
-    links = _moves(c, frame, np.ones(len(c.source), np.bool_))
-    rows = np.full(2 * len(frame), -1, np.int64)
-    rows[c.source[links]] = c.target[links]
-    rows[len(frame) + c.target[links]] = c.source[links]
-    return rows
+def _taken(c: Candidates, links: Bools, divisions: Bools) -> Candidates:
+    return Candidates(
+        c.source[links], c.target[links], c.gain[links],
+        c.mother[divisions], c.daughters[divisions], c.born[divisions],
+    )  # fmt: skip
 
 
-def _moves(c: Candidates, frame: Frames, usable: Bools) -> Bools:
-    """Which of the usable moves are best, each pair of frames by itself."""
-    links = np.zeros(len(c.source), np.bool_)
-    near = np.flatnonzero(usable)
-    bounds = np.flatnonzero(np.diff(frame[c.source[near]], prepend=-1, append=-1))
-    for first, last in pairwise(bounds):
-        rows = near[first:last]
-        links[rows[_assign(c.source[rows], c.target[rows], c.gain[rows])]] = True
-    return links
-
-
-def _assign(source: Ints, target: Ints, gain: Floats) -> Ints:
-    """Rows of the pairs of least total gain, each source and target at most once."""
-    sure = np.zeros(len(source), np.bool_)
-    left = _certain(source, target, gain, source.max() + 1, target.max() + 1, sure)
-    found, rest = np.flatnonzero(sure), np.flatnonzero(left)
-    if not len(rest):
-        return found
-    contested = _matched(source[rest], target[rest], gain[rest])
-    return np.concatenate([found, rest[contested]])
+def _among(c: Candidates, real: Bools) -> Candidates:
+    """Candidates all of whose ends are real."""
+    return _taken(
+        c, real[c.source] & real[c.target], real[c.mother] & real[c.daughters].all(axis=1)
+    )
 
 
 @njit(cache=True, nogil=True)
-def _certain(source, target, gain, sources, targets, sure):  # type: ignore[no-untyped-def]
-    """Mark in `sure` pairs that are in a best assignment; return which are still to be decided.
+def certain(ends, gain, born, size, sure):  # type: ignore[no-untyped-def]
+    """Mark in `sure` what is in a best choice; return which are still to be decided.
 
-    A pair is, if it gains at least as much as both of its ends could with others: whatever they
-    do in an assignment without it, the pair is no worse instead. What it takes is gone for others,
-    and so on, until nothing is certain any more.
+    A candidate is, if it gains at least as much as all of its ends together could with others:
+    whatever they do in a choice without it, it is no worse instead. What it takes is gone for
+    others, and so on, until nothing is certain any more.
+
+    Parameters
+    ----------
+    ends
+        source, target, mother, daughters: see `Candidates`.
+    gain, born
+        Of links and divisions.
+    size
+        How many detections there are.
+    sure
+        Of links and of divisions, False to begin with.
     """
-    left = np.ones(len(source), np.bool_)
-    out, into = np.empty((sources, 2)), np.empty((targets, 2))
+    left = np.ones(len(gain), np.bool_), np.ones(len(born), np.bool_)
+    gone = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
     again = True
     while again:
-        again = False
-        out[:] = 0
-        into[:] = 0
-        for k in range(len(source)):
-            if left[k]:
-                _second(out[source[k]], gain[k])
-                _second(into[target[k]], gain[k])
-        for k in range(len(source)):
-            best, next_out = out[source[k]]
-            least, next_in = into[target[k]]
-            # 1: an end was taken in this round.
-            if not left[k] or best > 0 or least > 0 or best < gain[k] or least < gain[k]:
-                continue
-            if gain[k] <= next_out + next_in:
-                sure[k] = True
-                again = True
-                out[source[k], 0] = into[target[k], 0] = 1
-        for k in range(len(source)):
-            if out[source[k], 0] > 0 or into[target[k], 0] > 0:
-                left[k] = False
+        least = _least(ends, gain, born, size, left)
+        again = _sure_links(ends, gain, least, left, gone, sure[0])
+        again |= _sure_divisions(ends, born, least, left, gone, sure[1])
+        _drop(ends, gone, left)
     return left
 
 
+@njit(cache=True, nogil=True)
+def _least(ends, gain, born, size, left):  # type: ignore[no-untyped-def]
+    """The two least gains of what is left, of each way out and each way in."""
+    source, target, mother, daughters = ends
+    out, into = np.zeros((size, 2)), np.zeros((size, 2))
+    for k in range(len(gain)):
+        if left[0][k]:
+            _two_least(out[source[k]], gain[k])
+            _two_least(into[target[k]], gain[k])
+    for k in range(len(born)):
+        if left[1][k]:
+            _two_least(out[mother[k]], born[k])
+            _two_least(into[daughters[k, 0]], born[k])
+            _two_least(into[daughters[k, 1]], born[k])
+    return out, into
+
+
+@njit(cache=True, nogil=True)
+def _sure_links(ends, gain, least, left, gone, sure):  # type: ignore[no-untyped-def]
+    source, target = ends[0], ends[1]
+    found = False
+    for k in range(len(gain)):
+        i, j = source[k], target[k]
+        if not left[0][k] or gone[0][i] or gone[1][j]:
+            continue
+        if gain[k] <= _other(least[0][i], gain[k]) + _other(least[1][j], gain[k]):
+            sure[k] = gone[0][i] = gone[1][j] = found = True
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _sure_divisions(ends, born, least, left, gone, sure):  # type: ignore[no-untyped-def]
+    mother, daughters = ends[2], ends[3]
+    found = False
+    for k in range(len(born)):
+        i, (p, q) = mother[k], daughters[k]
+        if not left[1][k] or gone[0][i] or gone[1][p] or gone[1][q]:
+            continue
+        instead = _other(least[1][p], born[k]) + _other(least[1][q], born[k])
+        if born[k] <= instead + _other(least[0][i], born[k]):
+            sure[k] = gone[0][i] = gone[1][p] = gone[1][q] = found = True
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _drop(ends, gone, left):  # type: ignore[no-untyped-def]
+    """Leave out what has lost an end."""
+    source, target, mother, daughters = ends
+    for k in range(len(source)):
+        left[0][k] &= not (gone[0][source[k]] or gone[1][target[k]])
+    for k in range(len(mother)):
+        late = gone[1][daughters[k, 0]] or gone[1][daughters[k, 1]]
+        left[1][k] &= not (gone[0][mother[k]] or late)
+
+
 @njit(cache=True, nogil=True, inline="always")
-def _second(two, value):  # type: ignore[no-untyped-def]
-    """Keep the two least."""
+def _two_least(two, value):  # type: ignore[no-untyped-def]
     if value < two[0]:
         two[1] = two[0]
         two[0] = value
@@ -143,90 +237,19 @@ def _second(two, value):  # type: ignore[no-untyped-def]
         two[1] = value
 
 
-def _matched(source: Ints, target: Ints, gain: Floats) -> Ints:
-    """The same where nothing is certain: a sparse assignment of all."""
-    sources, i = np.unique(source, return_inverse=True)
-    targets, j = np.unique(target, return_inverse=True)
-    # A column of its own for each source stands for no move. Weights of 0 would be no edges.
-    alone = np.arange(len(sources))
-    shift = 1 - gain.min()
-    weights = np.r_[gain + shift, np.full(len(alone), shift)]
-    shape = (len(sources), len(targets) + len(sources))
-    places = (np.r_[i, alone], np.r_[j, len(targets) + alone])
-    matrix = sparse.csr_array((weights, places), shape=shape)
-    row, column = min_weight_full_bipartite_matching(matrix)
-    wanted = np.full(len(sources), -1, np.int64)
-    wanted[row] = column
-    return np.flatnonzero(wanted[i] == j)
+@njit(cache=True, nogil=True, inline="always")
+def _other(two, value):  # type: ignore[no-untyped-def]
+    """The least but for `value` itself, which is one of them."""
+    return two[1] if two[0] == value else two[0]
 
 
-def _left_over(
-    c: Candidates, onward: Ints, taken: Bools, gaps: Ints, births: Ints, links: Bools
-) -> Bools:
-    """Add gaps to `links`, and turn moves into divisions; return which divisions."""
-    divisions = np.zeros(len(c.mother), np.bool_)
-    order, change = _worth(c, onward, taken, gaps, births)
-    order = order[np.argsort(change, kind="stable")]
-    ends = (c.source, c.target, c.mother, c.daughters)
-    _take(order, (gaps, births), ends, (onward, taken), (links, divisions))
-    return divisions
-
-
-def _worth(
-    c: Candidates, onward: Ints, taken: Bools, gaps: Ints, births: Ints
-) -> tuple[Ints, Floats]:
-    """What each gap and each division would change now; numbers of those that help."""
-    open_gap = (onward[c.source[gaps]] < 0) & ~taken[c.target[gaps]]
-    move = onward[c.mother[births]]
-    has = move >= 0
-    pair = c.daughters[births]
-    kept = np.where(has, c.target[np.maximum(move, 0)] if len(c.target) else -1, -1)
-    instead = np.where(has, c.gain[np.maximum(move, 0)] if len(c.gain) else 0.0, 0.0)
-    free = ~taken[pair] | (pair == kept[:, None])
-    change = c.born[births] - instead
-    usable = free.all(1) & (change < 0)
-    numbers = np.r_[np.flatnonzero(open_gap), len(gaps) + np.flatnonzero(usable)]
-    return numbers, np.r_[c.gain[gaps[open_gap]], change[usable]]
-
-
-@njit(cache=True, nogil=True)
-def _take(order, numbers, ends, used, chosen):  # type: ignore[no-untyped-def]
-    """Accept what still fits, in this order. `onward` is -1 where open, -2 where divided."""
-    gaps, births = numbers
-    onward, taken = used
-    links, divisions = chosen
-    source, target, mother, daughters = ends
-    for number in order:
-        if number < len(gaps):
-            k = gaps[number]
-            if onward[source[k]] == -1 and not taken[target[k]]:
-                onward[source[k]] = k
-                taken[target[k]] = True
-                links[k] = True
-            continue
-        k = births[number - len(gaps)]
-        move = onward[mother[k]]
-        if move == -2:
-            continue
-        kept = target[move] if move >= 0 else -1
-        one, two = daughters[k]
-        if (taken[one] and one != kept) or (taken[two] and two != kept):
-            continue
-        if move >= 0:
-            links[move] = False
-            taken[kept] = False
-        onward[mother[k]] = -2
-        taken[one] = taken[two] = True
-        divisions[k] = True
-
-
-def _compatible(c: Candidates, links: Bools, divisions: Bools, conflicts: Ints, size: int) -> Bools:
+def _compatible(c: Candidates, conflicts: Ints, size: int) -> Bools:
     """Of each set of conflicts keep the detection whose links gain most, one after the other."""
     worth = np.zeros(size)
-    np.add.at(worth, c.source[links], c.gain[links])
-    np.add.at(worth, c.target[links], c.gain[links])
-    np.add.at(worth, c.mother[divisions], c.born[divisions])
-    np.add.at(worth, c.daughters[divisions].ravel(), np.repeat(c.born[divisions] / 2, 2))
+    np.add.at(worth, c.source, c.gain)
+    np.add.at(worth, c.target, c.gain)
+    np.add.at(worth, c.mother, c.born)
+    np.add.at(worth, c.daughters.ravel(), np.repeat(c.born / 2, 2))
     real = np.ones(size, np.bool_)
     members: dict[int, list[int]] = {}
     sets: dict[int, list[int]] = {}

@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from bigseg.core.tracking import costs
 from bigseg.core.tracking.costs import Model, Nodes
-from bigseg.core.tracking.detections import Detections, Floats, Ints
+from bigseg.core.tracking.detections import Bools, Detections, Floats, Ints
 from bigseg.core.tracking.motion import Motion
 
 
@@ -33,7 +33,9 @@ class Candidates:
     """Gain of each division."""
 
 
+Open = tuple[Bools, Bools]
 _NO_LINKS = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+_NO_BIRTHS = (np.zeros(0, np.int64), np.zeros((0, 2), np.int64), np.zeros(0))
 
 
 def none() -> Candidates:
@@ -193,54 +195,32 @@ def _born(
     return mother[good], np.c_[one[good], two[good]], gain[good]
 
 
-def moves_only(
+def onward(
     d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, frame: int
 ) -> Candidates:
-    """Moves from `frame` to the next one."""
+    """Moves from `frame` to the next one, and divisions with both daughters there."""
     ends = _rows(d, frame), _rows(d, frame + 1)
     empty = none()
-    found = _moves(d, n, model, reach, motion, ends)
-    return Candidates(*found, empty.mother, empty.daughters, empty.born)
+    parts = [Candidates(*_moves(d, n, model, reach, motion, ends), *_NO_BIRTHS)]
+    if model.divides > 0 and len(ends[0]):
+        born = _births(d, n, model, reach, motion, frame, (1, 1))
+        parts.append(Candidates(empty.source, empty.target, empty.gain, *born))
+    return _undominated(join(parts), len(d))
 
 
-def completing(
-    d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, frame: int, next_row: Ints
+def over_gaps(
+    d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, frame: int, open_ends: Open
 ) -> Candidates:
-    """Candidates from `frame` to what moves leave over: gaps, and divisions.
-
-    Parameters
-    ----------
-    next_row
-        (n,) row that each detection moves to, -1 for none, then (n,) row that it came from.
-    """
-    onward, came = next_row[: len(d)], next_row[len(d) :]
+    """Moves from `frame` over others, between what has no link there: (way out, way in) of each."""
+    out, into = open_ends
     rows = _rows(d, frame)
-    ended = rows[onward[rows] < 0]
+    rows = rows[out[rows]]
     parts = []
     for span in range(2, model.gap + 1):
         later = _rows(d, frame + span)
-        ends = ended, later[came[later] < 0]
-        parts.append(_moves(d, n, model, reach, motion, ends))
+        parts.append(_moves(d, n, model, reach, motion, (rows, later[into[later]])))
     i, j, gain = (np.concatenate(column) for column in zip(_NO_LINKS, *parts, strict=True))
-    empty = none()
-    gaps = Candidates(i, j, gain, empty.mother, empty.daughters, empty.born)
-    new = _rows(d, frame + 1)
-    new = new[came[new] < 0]
-    if not len(new) or not model.divides or not len(rows):
-        return gaps
-    expected = d.position[rows] + motion.ahead(rows)
-    child, mother = near(d.position[new], expected, reach.division, reach.neighbours, both=False)
-    child, mother = new[child], rows[mother]
-    with_sister = onward[mother] >= 0
-    sister = onward[mother[with_sister]]
-    alone = np.lexsort((child[~with_sister], mother[~with_sister]))
-    both = _pairs(mother[~with_sister][alone], child[~with_sister][alone])
-    firsts = np.minimum(sister, child[with_sister]), np.maximum(sister, child[with_sister])
-    who = [
-        np.concatenate(column) for column in zip((mother[with_sister], *firsts), both, strict=True)
-    ]
-    born = _born(d, n, model, motion, (who[0], who[1], who[2]))
-    return join([gaps, Candidates(empty.source, empty.target, empty.gain, *born)])
+    return Candidates(i, j, gain, *_NO_BIRTHS)
 
 
 def _pairs(group: Ints, member: Ints) -> tuple[Ints, Ints, Ints]:

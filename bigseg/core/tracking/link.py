@@ -26,6 +26,8 @@ from bigseg.core.tracking.motion import Motion
 from bigseg.errors import SpecError
 
 MODES = ("global", "fast")
+LARGER = 5
+"""How much longer, and larger, parts are in fast mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,9 @@ def bordered(d: Detections) -> Detections:
 
 def cores(d: Detections, settings: Settings) -> list[Core]:
     """Return the parts of a series."""
-    return blocks.split(d, settings.core_frames, settings.core_objects)
+    # Fast, what a part sees beyond its own would cost more than the rest.
+    times = LARGER if settings.mode == "fast" else 1
+    return blocks.split(d, times * settings.core_frames, times * settings.core_objects)
 
 
 def learn(d: Detections, settings: Settings) -> Model:
@@ -296,11 +300,11 @@ def solve(
         n = certain(n, bans)
     if settings.mode == "fast":
         known = d, n, model, replace(reach, neighbours=min(reach.neighbours, 5)), drift
-        c = allowed(candidates.join([candidates.moves_only(*known, t) for t in frames]), bans)
-        near = assign.onward(c, d.frame)
-        more = candidates.join([candidates.completing(*known, t, near) for t in frames])
-        c = candidates.join([c, allowed(more, bans)])
-        chosen = assign.solve(c, n, d.frame, d.conflicts)
+        c = allowed(candidates.join([candidates.onward(*known, t) for t in frames]), bans)
+        near = assign.solve(c, n, d.conflicts, settings.seconds)
+        left = assign.open_ends(near, len(d), d.conflicts)
+        more = candidates.join([candidates.over_gaps(*known, t, left) for t in frames])
+        c, chosen = assign.with_gaps(near, c, allowed(more, bans), n, d.conflicts, settings.seconds)
     else:
         c = candidates.join([candidates.leaving(d, n, model, reach, drift, t) for t in frames])
         c = allowed(c, bans)

@@ -1,5 +1,6 @@
 """The program against all solutions of tiny problems."""
 
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigseg.core.tracking import assign, program
-from bigseg.core.tracking.candidates import Candidates
+from bigseg.core.tracking.candidates import Candidates, none
 from bigseg.core.tracking.costs import Nodes
 
 SOURCES, TARGETS = 3, 4
@@ -89,13 +90,40 @@ def test_no_solution_is_better(problem) -> None:
     assert x.bound <= x.value + 1e-6
 
 
+def fastly(c, n, conflicts) -> tuple[Candidates, program.Chosen]:
+    near = assign.solve(c, n, conflicts, 60.0)
+    return assign.with_gaps(near, c, none(), n, conflicts, 60.0)
+
+
+@given(problems())
+@settings(deadline=None, max_examples=40)
+def test_the_fast_mode_is_exact_between_two_frames(problem) -> None:
+    c, n, _ = problem
+    n = replace(n, false=n.appear + n.disappear + 1)
+    assert fastly(c, n, None)[1].value == pytest.approx(program.solve(c, n).value)
+
+
+@given(problems())
+@settings(deadline=None, max_examples=60)
+def test_what_is_certain_is_in_a_best_choice(problem) -> None:
+    c, n, _ = problem
+    n = replace(n, false=n.appear + n.disappear + 1)
+    sure = np.zeros(len(c.gain), bool), np.zeros(len(c.born), bool)
+    ends = (c.source, c.target, c.mother, c.daughters)
+    left = assign.certain(ends, c.gain, c.born, len(n.appear), sure)
+    rest = program.solve(assign._taken(c, *left), n).value
+    taken = c.gain[sure[0]].sum() + c.born[sure[1]].sum()
+    assert taken + rest == pytest.approx(program.solve(c, n).value)
+    assert not any((a & b).any() for a, b in zip(sure, left, strict=True))
+
+
 @given(problems())
 @settings(deadline=None, max_examples=40)
 def test_rounding_and_the_fast_mode_give_what_is_allowed(problem) -> None:
     c, n, conflicts = problem
-    frame = np.array([0] * SOURCES + [1] * TARGETS)
-    fast = assign.solve(c, n, frame, conflicts)
-    assert value(c, n, conflicts, fast.links, fast.divisions, fast.real) is not None
+    f, fast = fastly(c, n, conflicts)
+    found = value(f, n, conflicts, fast.links, fast.divisions, fast.real)
+    assert found == pytest.approx(fast.value)
     built = program._build(c, n, conflicts)
     x = program._rounded(built, np.zeros(len(built.cost)))
     rounded = program._chosen(c, built, x, -np.inf, 0, len(n.appear))
