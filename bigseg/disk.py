@@ -45,7 +45,8 @@ def part(path: Path, data: bytes) -> Iterator[Path]:
         reason = _FULL[error.errno].format(path.parent)
         raise DiskFull(f"{reason} Make room, then give the same command again.") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it was renamed, or its folder could not be made
+            part.unlink()
 
 
 _FULL = {
