@@ -34,8 +34,8 @@ TINY, PILOT = {2: (32, 1), 3: (16, 1)}, {2: (160, 6), 3: (64, 1)}
 """Edge, voxels, and number of the samples that tell what a block costs, and how fast it goes."""
 EDGES = {2: (640, 320, 160), 3: (192, 96)}
 """Of larger samples. A network that sees less than several objects at once is not sure of anything:
-in a volume of nuclei it keeps 2.6 times as much of 64 voxels as of the same voxels in the whole, and
-no more of 96."""
+in a volume of nuclei it keeps 2.6 times as much of 64 voxels as of them in the whole, and no more
+of 96."""
 SAMPLES = {2: 6, 3: 3}
 """That larger samples should be; with fewer, smaller ones are better."""
 LITTLE = 3
