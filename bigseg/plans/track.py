@@ -82,7 +82,8 @@ def _plan_points(spec: TrackSpec, run: str) -> list[Step]:
     spacing = _spacing(spec, (1.0, 1.0, 1.0))
     where = points.Spec(run=run, url=spec.labels, frames=frames, spacing=spacing)
     learned = learning(spec, run, frames)
-    packs = max(min(ceil(frames / spec.window), MOST_PACKS), 1)
+    windows, crowds = ceil(frames / spec.window), ceil(len(found.id) / spec.objects_per_block)
+    packs = max(min(max(windows, crowds), MOST_PACKS), 1)
     linked = link.Spec(learned=learned, packs=packs, edited=edited_by(spec, run, frames, None))
     axes = "zyx" if found.position[:, 0].any() else "yx"
     units = {axis: unit for axis, unit in found.units.items() if axis in axes}

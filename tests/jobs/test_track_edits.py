@@ -68,25 +68,33 @@ def test_each_kind_is_respected_and_others_stay(world, folder, tmp_path):
         assert len(np.unique(found[there])) == len(np.unique(before[there])) == 1
 
 
-@pytest.mark.parametrize("mode", ["global", "fast"])
-def test_only_touched_parts_are_solved_again(world, folder, tmp_path, mode):
-    out = tmp_path / "a.zarr"
-    first = bigseg.track(folder, str(out), cluster="serial", window=2, mode=mode, gap=1)
+def test_only_touched_parts_are_solved_again(world, folder, tmp_path):
+    out, settings = tmp_path / "a.zarr", {"window": 2, "gap": 1}
+    first = bigseg.track(folder, str(out), cluster="serial", **settings)
     assert (first.parts, first.solved) == (4, 4)
     a, b = (label(world, t, 1) for t in (6, 7))
     text = f"[[unlink]]\nfrom = [6, {a}]\nto = [7, {b}]\n"
     events = []
-    second = run(
-        folder, out, text, window=2, mode=mode, gap=1, overwrite=True, listener=events.append
-    )
+    second = run(folder, out, text, overwrite=True, listener=events.append, **settings)
     skipped = [e.step for e in events if getattr(e, "skipped", False)]
     assert skipped == ["detect", "detections", "learn"]
     assert second.parts == 4
     assert 1 <= second.solved <= 2  # that of frames 6 and 7, and the one that sees both
     assert "of 4 parts linked anew" in second.text()
-    third = run(folder, out, "", window=2, mode=mode, gap=1, overwrite=True)
+    third = run(folder, out, "", overwrite=True, **settings)
     assert third.solved == 0
     assert third.tracks == first.tracks
+
+
+def test_frame_by_frame_they_are_respected_too(world, folder, tmp_path):
+    a, b, c = label(world, 6, 1), label(world, 7, 1), label(world, 7, 2)
+    text = f"[[unlink]]\nfrom = [6, {a}]\nto = [7, {b}]\n"
+    text += f"[[link]]\nfrom = [5, {label(world, 5, 3)}]\nto = [7, {c}]\n"
+    result = run(folder, tmp_path / "a.zarr", text, mode="fast")
+    found = ids(result.labels)
+    assert track_of(world, found, 6, 1) != track_of(world, found, 7, 1)
+    assert track_of(world, found, 5, 3) == track_of(world, found, 7, 2)
+    assert len(np.unique(found[world[1] == 4])) == 1
 
 
 def test_a_link_may_be_longer_than_any_gate(world, folder, tmp_path):
