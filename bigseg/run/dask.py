@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from itertools import islice
 from queue import Empty, SimpleQueue
@@ -35,6 +36,7 @@ CONFIG = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
 }
+GONE = "The connection to the Dask scheduler is lost; see that it runs and continue the run."
 SUSPECTS = 20
 """Blocks of tasks that killed their workers, until they are looked into before all others."""
 WINDOW = 2
@@ -126,7 +128,7 @@ def _next(client: Client, landed: SimpleQueue[Task], patience: float) -> Task:
             return landed.get(timeout=min(5.0, patience))
         except Empty:
             pass
-        if client.status != "running" or client.nthreads():
+        if client.status != "running" or _has_threads(client):
             alone_since = None
         elif alone_since is None:
             alone_since = time.monotonic()
@@ -137,15 +139,24 @@ def _next(client: Client, landed: SimpleQueue[Task], patience: float) -> Task:
             )
 
 
+def _has_threads(client: Client) -> bool:
+    """Whether there are workers; if the scheduler does not answer, tasks will tell of it."""
+    try:
+        return bool(client.nthreads())
+    except (OSError, TimeoutError):
+        return True
+
+
 def _outcomes(future: Task, batch: Batch, alone: bool) -> list[Outcome] | None:
     """How a task ended; None if its worker died and the blocks must be tried one by one."""
     if future.cancelled():
-        raise ClusterLost(
-            "The connection to the Dask scheduler is lost; see that it runs and continue the run."
-        )
+        raise ClusterLost(GONE)
     error = future.exception()
     if error is None:
-        outcomes: list[Outcome] = future.result()
+        try:
+            outcomes: list[Outcome] = future.result()
+        except (OSError, TimeoutError, CancelledError):  # it is gone since the task ended
+            raise ClusterLost(GONE) from None
         return outcomes
     if isinstance(error, NoWorkerError | NoValidWorkerError):
         raise ClusterLost(f"{error} Start workers and continue the run.") from None

@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 from distributed import Client, LocalCluster
+from distributed.comm import CommClosedError
 
 from bigseg.errors import BlocksFailed
 from bigseg.events import BlockDone, BlockFailed, Event, StageEnded, StageStarted
@@ -177,6 +178,31 @@ def test_a_cluster_without_workers_is_given_up() -> None:
         pytest.raises(ClusterLost, match=r"no workers for 0 s; start some and continue the run"),
     ):
         list(dask(client, 1, patience=0.1)(lambda numbers: [], [[0]]))
+
+
+def test_a_scheduler_that_dies_before_it_hands_out_a_result_is_told_of() -> None:
+    class Fetched:
+        """Future of a task that is done, whose result nobody can fetch any more."""
+
+        def add_done_callback(self, tell: Callable[[object], None]) -> None:
+            tell(self)
+
+        def cancelled(self) -> bool:
+            return False
+
+        def exception(self) -> None: ...
+
+        def result(self) -> list[object]:
+            raise CommClosedError("Stream is closed")
+
+    class Dying:
+        status = "closed"
+
+        def submit(self, *_: object, pure: bool) -> Fetched:
+            return Fetched()
+
+    with pytest.raises(ClusterLost, match="scheduler is lost; see that it runs and continue"):
+        list(dask(Dying(), 1)(lambda numbers: [], [[0]]))
 
 
 def test_as_many_tasks_are_known_as_the_cluster_has_use_for(
