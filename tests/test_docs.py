@@ -139,10 +139,14 @@ def is_plain(code: str) -> bool:
     return not set("|;&<>$#") & set(code) and all(x.startswith("bigseg ") for x in lines_of(code))
 
 
+CLUSTERED = ("segment", "run", "restore", "merge", "track")
+"""Commands that would start workers."""
+
+
 def run_here(code: str, place: str) -> None:
     for line in lines_of(code):
         arguments = shlex.split(line)[1:]
-        if arguments[0] in ("segment", "run", "restore", "merge", "track") and "--cluster" not in arguments:
+        if arguments[0] in CLUSTERED and "--cluster" not in arguments:
             arguments += ["--cluster", "serial"]
         with pytest.raises(SystemExit) as ended:
             main(arguments)
