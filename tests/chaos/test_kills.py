@@ -16,7 +16,13 @@ KILLS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("way", WAYS)
+SLOW = {"local workers"}
+"""Each of its kills costs the start of worker processes."""
+
+
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=pytest.mark.slow if way in SLOW else ()) for way in WAYS]
+)
 def test_kills_cost_what_was_being_computed(chaos: Chaos, way: str) -> None:
     WAYS[way][1](chaos, KILLS[way])
     tally = chaos.tallies[way]
