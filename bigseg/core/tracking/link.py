@@ -26,6 +26,8 @@ from bigseg.core.tracking.motion import Motion
 from bigseg.errors import SpecError
 
 MODES = ("global", "fast")
+CROWDED = 3
+"""How many times the sample may be exceeded before a part of each frame must do."""
 LARGER = 5
 """How much longer, and larger, parts are in fast mode."""
 
@@ -212,13 +214,29 @@ def learn_from(d: Detections, links: Links, settings: Settings, real: Bools | No
 
 
 def sample(d: Detections, most: int) -> Detections:
-    """Return successive frames in the middle of a series that hold about `most` detections."""
+    """Return successive frames in the middle of a series that hold about `most` detections.
+
+    Of frames with too many, a region in the middle; where it was cut counts as a border, as others
+    come and go there.
+    """
     if len(d) <= most:
         return d
     middle = int(d.frame[len(d) // 2])
     count = max(int(d.frames * most / len(d)), 6)
     inside = (d.frame >= middle - count // 2) & (d.frame < middle + (count + 1) // 2)
-    return d.take(np.flatnonzero(inside))
+    part = d.take(np.flatnonzero(inside))
+    if len(part) <= CROWDED * most:
+        return part
+    axes = part.axes
+    share = (most / len(part)) ** (1 / part.dimensions) / 2
+    low, high = (np.quantile(part.position, 0.5 + side * share, axis=0) for side in (-1, 1))
+    within = ((part.position >= low) & (part.position <= high))[:, axes].all(1)
+    region = part.take(np.flatnonzero(within))
+    scale = rates.first(region, 1).steps[0].scale
+    cut = near_border(region, 3 * scale, low, high)
+    if region.border is None or cut.border is None:
+        return cut
+    return replace(cut, border=cut.border | region.border)
 
 
 def link_part(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bigseg.core.tracking import rates
 from bigseg.core.tracking.detections import Detections, gather
-from bigseg.core.tracking.link import Linked, Settings, learn_from, link
+from bigseg.core.tracking.link import Linked, Settings, learn_from, link, sample
 from bigseg.errors import SpecError
 from tests.core.tracking.moving import without, world
 
@@ -185,3 +185,12 @@ def test_settings_that_cannot_be_are_refused(change: dict, message: str) -> None
 def test_a_link_over_no_frame_is_possible() -> None:
     d = points((0, 1, 1), (2, 1, 1.5))
     assert not pairs(link(d, Settings(gap=0)))
+
+
+def test_of_crowded_frames_a_region_tells_enough() -> None:
+    d, truth = world(3, side=16, frames=8)
+    part = sample(d, 200)
+    assert len(part) < 400 < len(d) / 2
+    assert part.border is not None
+    assert part.frames >= 6
+    assert pairs(link(d, Settings(sample=200))) == truth
