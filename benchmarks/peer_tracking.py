@@ -69,7 +69,9 @@ def laptrack(data: Data) -> np.ndarray:
         t: g.sort_values(frame_column)["row"].to_numpy() for t, g in tracks.groupby("track_id")
     }
     links = [pair for rows in found.values() for pair in pairwise(rows)]
-    for parent, child in splits[["parent_track_id", "child_track_id"]].to_numpy():
+    # Without a split the table has no columns.
+    born = splits[["parent_track_id", "child_track_id"]].to_numpy() if len(splits) else ()
+    for parent, child in born:
         links.append((found[parent][-1], found[child][0]))
     return np.asarray(links).reshape(-1, 2)
 
