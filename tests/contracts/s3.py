@@ -30,6 +30,8 @@ def s3(*buckets: str) -> Iterator[tuple[str, str, str]]:
         )  # fmt: skip
 
     with pytest.MonkeyPatch.context() as patch:
+        # Another server of this process may be checking credentials already.
+        patch.setattr(settings, "INITIAL_NO_AUTH_ACTION_COUNT", float("inf"))
         made, users = client("s3"), client("iam")
         for bucket in buckets:
             made.create_bucket(Bucket=bucket)
