@@ -302,13 +302,19 @@ def _joined(spec: asked.Address) -> Client:
         raise SpecError(f"No Dask scheduler answers at {address} ({error}).") from None
 
 
+TALKATIVE = ("distributed.client", "distributed.batched")
+"""Loggers that show a traceback when a scheduler goes away."""
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Let a scheduler that goes away be told of by our sentence, without Dask's traceback."""
-    logger = logging.getLogger("distributed.client")
-    former = logger.level
-    logger.setLevel(logging.CRITICAL)
+    loggers = [logging.getLogger(name) for name in TALKATIVE]
+    former = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(former)
+        for logger, level in zip(loggers, former, strict=True):
+            logger.setLevel(level)
