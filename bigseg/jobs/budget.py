@@ -11,6 +11,7 @@ import numpy as np
 from bigseg import files
 from bigseg.errors import SpecError
 from bigseg.grid import Index
+from bigseg.io.pyramid import PARENT
 from bigseg.nets import weights
 from bigseg.nets.functions import is_function
 from bigseg.plans.steps import Step
@@ -130,9 +131,9 @@ def _write_bytes(spec: write.Spec) -> int:
 
 
 def _pyramid_bytes(spec: pyramid.Spec) -> int:
-    """Labels of the finer level, and of the one that is made."""
+    """Labels of a piece of the finer level, and of the level that is made."""
     own = prod(min(b, n) for b, n in zip(spec.block, spec.shape, strict=True))
-    return 12 * own * (prod(spec.factors) + 1)
+    return 12 * (own + min(own * prod(spec.factors), PARENT))
 
 
 RECKONED: tuple[tuple[type, Callable[[Any], int]], ...] = (

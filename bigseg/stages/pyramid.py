@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bigseg.core.pyramid import downsample_labels, factors_between, parent_box
+from bigseg.core.pyramid import factors_between
 from bigseg.grid import Block, Grid, Index, size
+from bigseg.io.pyramid import shrink_block
 from bigseg.io.volume import Volume
 from bigseg.stages import write
-from bigseg.types import Facts, Labels, StageSpec
+from bigseg.types import Facts, StageSpec
 
 
 class Spec(StageSpec):
@@ -43,21 +44,15 @@ def prepare(spec: Spec) -> None:
     """`write` has created the arrays of all levels."""
 
 
-def read(spec: Spec, block: Block) -> Labels:
-    """Labels of the finer level: (1, z, y, x)."""
-    box = parent_box(block.write, spec.factors, spec.finer)
-    finer = Volume(write.label_image(spec.write), spec.number - 1)
-    labels: Labels = finer.read(box)[:, 0]
-    return labels
+def read(spec: Spec, block: Block) -> None:
+    """Labels are read in small pieces."""
 
 
-def block(spec: Spec, block: Block, data: Labels) -> Facts:
+def block(spec: Spec, block: Block, data: None) -> Facts:
     """Take the most frequent id of each window and write the block."""
-    shape = tuple(w.stop - w.start for w in block.write)
-    coarse = downsample_labels(data[0], spec.factors[1:])[None]
-    # An image may have dropped the incomplete last window of an axis.
-    coarse = coarse[tuple(slice(0, n) for n in shape)]
-    Volume(write.label_image(spec.write), spec.number).write(block.write, coarse)
+    plan = write.label_image(spec.write)
+    fine, coarse = Volume(plan, spec.number - 1), Volume(plan, spec.number)
+    shrink_block(fine, coarse, block.write, labels=True)
     return {}
 
 
