@@ -32,7 +32,7 @@ def reference(chaos: Chaos) -> Reference:
     return chaos.reference("segment")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its server checks the credentials of all servers of a process
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     with store("s3", tmp_path_factory.mktemp("s3")) as served:
         yield served
