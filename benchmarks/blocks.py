@@ -29,19 +29,19 @@ from unittest.mock import patch
 
 import psutil
 
-ROOT = str(Path(__file__).resolve().parent.parent)
-sys.path.insert(0, ROOT)
+from bigseg import files
+from bigseg.events import ignore
+from bigseg.grid import Block, Grid
+from bigseg.run import batches
+from bigseg.run.execute import Executor, Group, finish_step, run_step
+from bigseg.run.folder import Run, make_steps
+from bigseg.run.ledger import Ledger, line
+from bigseg.run.records import StepFacts, sample
+from bigseg.run.worker import Outcome, Work
+from bigseg.types import Facts, StageSpec
 
-from bigseg import files  # noqa: E402
-from bigseg.events import ignore  # noqa: E402
-from bigseg.grid import Block, Grid  # noqa: E402
-from bigseg.run import batches  # noqa: E402
-from bigseg.run.execute import Executor, Group, finish_step, run_step  # noqa: E402
-from bigseg.run.folder import Run, make_steps  # noqa: E402
-from bigseg.run.ledger import Ledger, line  # noqa: E402
-from bigseg.run.records import StepFacts, sample  # noqa: E402
-from bigseg.run.worker import Outcome, Work  # noqa: E402
-from bigseg.types import Facts, StageSpec  # noqa: E402
+ROOT = str(Path(__file__).resolve().parent.parent)
+sys.path.insert(0, ROOT)  # where workers find the stage below
 
 STAGE = "benchmarks.blocks"
 GOALS = {"scheduler, ms per block": 1.0, "all, ms per block": 2.0}

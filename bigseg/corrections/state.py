@@ -31,7 +31,6 @@ from bigseg.stages import components, divisions, graph, objects, volumes
 BOX = ("z", "y", "x")
 WRITING = ("write", "write_tiles", "write_slices")
 """Stages that write labels which can be corrected."""
-SHRINKING = ("pyramid", "tile_pyramid")
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def _levels(run: Run) -> tuple[Step, ...]:
             f"The run {run.url} makes no objects that can be corrected; runs of 'bigseg segment' "
             "and 'bigseg merge' do."
         )
-    return (writing[0], *(step for step in run.steps if step.stage in SHRINKING))
+    return (writing[0], *(step for step in run.steps if step.stage == "pyramid"))
 
 
 def _nodes(writing: Step) -> Nodes:

@@ -399,6 +399,7 @@ def _coarser(spec: pyramid.Spec, share: Share) -> Counted:
         [(a * f, min(b * f, n)) for a, b in spans]
         for spans, f, n in zip(boxes_of(spec.grid), factors, spec.finer, strict=True)
     )
+    assert isinstance(spec.write, write.Spec)  # tiles and tracks are not forecast
     stores = labels_stores(Volume.open(spec.write.image, spec.write.level).image, spec.write)
     reads = traffic(stores[spec.number - 1], finer)
     written = Traffic(f"labels {spec.number}", len(spec.grid), 4 * prod(spec.shape))

@@ -10,7 +10,16 @@ from bigseg.grid import Index
 from bigseg.io.ome import Image
 from bigseg.io.plan import plan_labels
 from bigseg.io.volume import Volume
-from bigseg.stages import components, objects, publish, pyramid, solve, write
+from bigseg.stages import (
+    components,
+    objects,
+    publish,
+    pyramid,
+    solve,
+    write,
+    write_tiles,
+    write_tracks,
+)
 from bigseg.types import Solver, StageSpec
 
 BLOCKS_PER_PACK = 64
@@ -53,7 +62,17 @@ def output_steps(written: write.Spec, image: Image) -> list[Step]:
     steps = [Step("write", "write", written)]
     z, y, x = written.opinions.block[1:]
     plan = plan_labels(image, written.target, "uint32", (z, y, x), level=written.level)
+    steps += pyramid_steps(written, plan)
+    steps.append(Step("publish", "publish", publish.Spec(write=written)))
+    return steps
+
+
+def pyramid_steps(
+    written: write.Spec | write_tiles.Spec | write_tracks.Spec, plan: Image, name: str = "pyramid"
+) -> list[Step]:
+    """Steps that make the coarser levels of a planned label image."""
     levels = [Volume(plan, number) for number in range(len(plan.levels))]
+    steps = []
     for number, (finer, coarse) in enumerate(pairwise(levels), 1):
         level = pyramid.Spec(
             write=written,
@@ -62,8 +81,7 @@ def output_steps(written: write.Spec, image: Image) -> list[Step]:
             finer=_space(finer),
             block=coarse.unit,
         )
-        steps.append(Step(f"pyramid-{number}", "pyramid", level))
-    steps.append(Step("publish", "publish", publish.Spec(write=written)))
+        steps.append(Step(f"{name}-{number}", "pyramid", level))
     return steps
 
 

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 from numpy.typing import NDArray
@@ -19,8 +18,7 @@ from bigseg.errors import SpecError
 from bigseg.grid import Index
 from bigseg.io.tile_table import Found, arranged, find_tiles
 from bigseg.io.tiles import Header
-from bigseg.io.volume import Volume
-from bigseg.plans.steps import Step, graph_steps
+from bigseg.plans.steps import Step, graph_steps, pyramid_steps
 from bigseg.specs.tiles import MergeSpec
 from bigseg.stages import (
     components,
@@ -29,7 +27,6 @@ from bigseg.stages import (
     seams,
     tile_edges,
     tile_publish,
-    tile_pyramid,
     tiles,
     write_tiles,
 )
@@ -100,13 +97,7 @@ def _steps(spec: MergeSpec, taken: tiles.Spec, found: Found, repulsion: float) -
         Step("write", "write_tiles", written),
     ]
     plan = write_tiles.planned_image(written, 1)
-    levels = [Volume(plan, number) for number in range(len(plan.levels))]
-    for number, (_, coarse) in enumerate(pairwise(levels), 1):
-        t, _, z, y, x = coarse.shape
-        level = tile_pyramid.Spec(
-            write=written, number=number, shape=(t, z, y, x), block=coarse.unit
-        )
-        steps.append(Step(f"pyramid-{number}", "tile_pyramid", level))
+    steps += pyramid_steps(written, plan)
     steps.append(Step("publish", "tile_publish", tile_publish.Spec(write=written)))
     steps.append(Step("seams", "seams", seams.Spec(joined=joined, tiled=taken)))
     told = report.Spec(run=run, settings=spec, channels=(), tiled=written)

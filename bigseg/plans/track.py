@@ -5,7 +5,6 @@ All that can be refused is refused here, before anything is written.
 
 from __future__ import annotations
 
-from itertools import pairwise
 from math import ceil, prod
 
 from bigseg import files
@@ -16,7 +15,7 @@ from bigseg.io.series import Series, open_series
 from bigseg.io.volume import Volume
 from bigseg.plans.channels import resolve_channels
 from bigseg.plans.segment import describe_models, plan_segment
-from bigseg.plans.steps import Step
+from bigseg.plans.steps import Step, pyramid_steps
 from bigseg.plans.track_steps import edited_by, learning, linking, publishing
 from bigseg.run.folder import is_run
 from bigseg.specs.track import TrackSpec
@@ -26,7 +25,6 @@ from bigseg.stages import (
     lineages,
     link,
     points,
-    tile_pyramid,
     track_challenge,
     write,
     write_tracks,
@@ -63,7 +61,7 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
         Step("detections", "detections", detections.Spec(found=found)),
         *linking(put_together),
         Step("write-tracks", "write_tracks", written),
-        *_levels(written, series),
+        *pyramid_steps(written, write_tracks.planned_image(written, 1, series), "pyramid-tracks"),
     ]
     challenge = [] if spec.ctc is None else [_challenge(spec, written, spec.ctc)]
     axes = "zyx" if series.ndim == 3 else "yx"
@@ -181,20 +179,6 @@ def _packs(spec: TrackSpec, found: detect.Spec) -> int:
     windows = ceil(found.shape[0] / spec.window)
     regions = ceil(prod(found.grid.counts[1:]) / 4)
     return max(min(windows * regions, MOST_PACKS), 1)
-
-
-def _levels(written: write_tracks.Spec, series: Series) -> list[Step]:
-    """Steps that make the coarser levels."""
-    plan = write_tracks.planned_image(written, 1, series)
-    levels = [Volume(plan, number) for number in range(len(plan.levels))]
-    steps = []
-    for number, (_, coarse) in enumerate(pairwise(levels), 1):
-        t, _, z, y, x = coarse.shape
-        level = tile_pyramid.Spec(
-            write=written, number=number, shape=(t, z, y, x), block=coarse.unit
-        )
-        steps.append(Step(f"pyramid-tracks-{number}", "tile_pyramid", level))
-    return steps
 
 
 def _check_target(spec: TrackSpec, series: Series) -> None:
