@@ -22,6 +22,7 @@ from bigseg.errors import ImageError, WeightsError
 from bigseg.io.volume import Volume
 from bigseg.jobs.sampling import EDGE, PLAIN, View, draw_samples, resized
 from bigseg.nets import weights
+from bigseg.stages import restore
 from bigseg.types import Floats
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def estimate_diameter(
             f"Model '{model}' makes {known.representation}, and --diameter auto needs flows; give "
             "the width of a typical object with --diameter."
         )
+    restorer = restore.describe_restorer(view.restore) if view.restore else None
     # Imported here: PyTorch takes a second and 200 MB of every process that plans a run.
     from bigseg.nets import network
 
@@ -107,8 +109,12 @@ def estimate_diameter(
     net = network.load_all(tuple(one.name for one in models), digests)
     samples = draw_samples(Volume.open(image, level), channels, view)
     threshold = known.threshold if cellprob_threshold is None else cellprob_threshold
-    ruler = _Ruler(tuple(samples), net, known, threshold)
-    guess = _guess_by_style(samples, net.nets[0], size_model) if size_model else ruler.first_guess()
+    ruler = _Ruler(tuple(samples), net, known, threshold, restorer)
+    if size_model:
+        seen = [_restored(one, restorer, None) for one in samples] if restorer else samples
+        guess: float | None = _guess_by_style(seen, net.nets[0], size_model)
+    else:
+        guess = ruler.first_guess()
     found = ruler.measure(guess).good if guess else np.empty(0)
     if not found.size:
         raise ImageError(
@@ -137,6 +143,7 @@ class _Ruler:
     net: TileFunction
     known: weights.Model
     cellprob_threshold: float
+    restorer: weights.Model | None = None
 
     def first_guess(self) -> float | None:
         """Diameter without a size model; None if no trial finds anything."""
@@ -165,7 +172,10 @@ class _Ruler:
         """
         scale = self.known.diameter / diameter if self.known.diameter else 1.0
         # What is enlarged shows many objects in few voxels; more would only take longer.
-        shown = resized(_centre(sample, max(int(EDGE / scale), STRIDE)), scale, scale)
+        centre = _centre(sample, max(int(EDGE / scale), STRIDE))
+        if self.restorer is not None:
+            centre = _restored(centre, self.restorer, diameter)
+        shown = resized(centre, scale, scale)
         tile = self.known.tile
         tiling = Tiling(tile or EDGE, 24, fixed=tile is not None)
         maps = predict_planes(self.net, shown[None], tiling, self.known.outputs, 1)[0]
@@ -175,6 +185,21 @@ class _Ruler:
         whole = ~cut_objects(labels, faces)[1:]
         areas = sizes(labels)[1:][whole].astype(np.float64)
         return 2 * np.sqrt(areas / pi) / scale, areas, errors[whole] <= FLOW_ERROR
+
+
+def _restored(sample: Floats, model: weights.Model, diameter: float | None) -> Floats:
+    """Restore a sample (c, y, x) as a whole; None: objects are as large as in the training."""
+    y, x = sample.shape[1:]
+    across = 1.0 if diameter is None else model.diameter / diameter
+    plane = restore.Plane(
+        length=(y, x),
+        pixels=(max(int(y * across), 1), max(int(x * across), 1)),
+        result=(y, x),
+        model=model.name,
+        digest=model.digest,
+    )
+    whole = (slice(0, 1), slice(0, 1), slice(0, y), slice(0, x))
+    return restore.restore(plane, sample[:, None], whole)[:, 0]
 
 
 def _centre(sample: Floats, edge: int) -> Floats:

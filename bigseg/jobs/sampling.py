@@ -11,6 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.core.intensity import rescale
+from bigseg.core.local_range import (
+    range_at,
+    rescale_locally,
+    smooth_ranges,
+    window_ranges,
+)
 from bigseg.core.planes import positions, resample
 from bigseg.errors import ImageError
 from bigseg.grid import Box, Index
@@ -40,6 +46,10 @@ class View:
     intensity: tuple[float, float] | None = None
     """Values that become 0 and 1 instead."""
     invert: bool = False
+    window: int | None = None
+    """Voxels along y and x of windows that have intensity ranges of their own."""
+    restore: str | None = None
+    """Name, path or URL of a restoring network that samples go through first."""
 
 
 PLAIN = View()
@@ -85,11 +95,22 @@ def _shown(crops: list[NDArray[Any]], view: View) -> list[Floats]:
     together = view.intensity or _range(crops, view)
     shown = []
     for crop in crops:
-        own = view.per != "image" and view.intensity is None
-        low, high = _range([crop], view) if own else together
-        scaled = rescale(crop, low, high)
+        if view.window is not None and view.intensity is None:
+            scaled = _locally(crop, (1, view.window, view.window), view.percentiles)
+        else:
+            own = view.per != "image" and view.intensity is None
+            scaled = rescale(crop, *(_range([crop], view) if own else together))
         shown.append(1 - scaled if view.invert else scaled)
     return shown
+
+
+def _locally(crop: NDArray[Any], window: Index, percentiles: tuple[float, float]) -> Floats:
+    """Scale a crop (y, x) by windows of its own, as if there were no more of the image."""
+    plane = crop[None]
+    smooth = smooth_ranges(window_ranges(plane, window, percentiles))
+    everywhere = tuple(slice(0, n) for n in plane.shape)
+    scaled: Floats = rescale_locally(plane, *range_at(smooth, plane.shape, window, everywhere))[0]
+    return scaled
 
 
 def _range(crops: list[NDArray[Any]], view: View) -> tuple[float, float]:

@@ -185,12 +185,6 @@ def measured(spec: SegmentSpec) -> SegmentSpec:
         raise SpecError(
             "--diameter auto needs a model of flows; give the width of a typical object in pixels."
         )
-    for option, chosen in (("--restore", spec.restore), ("--window", spec.window)):
-        if chosen is not None:
-            raise SpecError(
-                f"--diameter auto measures samples of the image without {option}; give the width "
-                "of a typical object in pixels."
-            )
     found = estimate_diameter(
         spec.image,
         spec.model,
@@ -203,6 +197,8 @@ def measured(spec: SegmentSpec) -> SegmentSpec:
             per=spec.normalize_per,
             intensity=spec.intensity,
             invert=spec.invert,
+            window=spec.window,
+            restore=spec.restore,
         ),
         cellprob_threshold=spec.cellprob_threshold,
     )

@@ -131,6 +131,41 @@ def test_samples_are_shown_as_the_image_will_be(tmp_path: Path) -> None:
     assert tops(View(intensity=(0, 200), invert=True)) == pytest.approx([0.5, 0.95])
 
 
+def test_samples_have_windows_of_their_own(tmp_path: Path) -> None:
+    plane = np.zeros((40, 80), np.uint8)
+    plane[::2, :40], plane[::2, 40:] = 200, 20
+    make_image(str(tmp_path / "image.zarr"), plane, "yx")
+    volume = Volume.open(str(tmp_path / "image.zarr"))
+    (together,) = draw_samples(volume, (0,), View(percentiles=(0, 100)))
+    (apart,) = draw_samples(volume, (0,), View(percentiles=(0, 100), window=5))
+    assert together[0, ::2, 60:].max() == pytest.approx(0.1)
+    assert apart[0, ::2, 60:].min() == pytest.approx(1, abs=0.05)
+    assert apart[0, ::2, :20].max() == pytest.approx(1, abs=0.05)
+
+
+def test_samples_are_restored_at_the_scale_of_each_guess(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nuclei are dark here; what restores them, makes them bright where they have its size."""
+    image = sample("nuclei2d")[100:356, 300:556]
+    make_image(str(tmp_path / "image.zarr"), image, "yx")
+    make_image(str(tmp_path / "dark.zarr"), image.max() - image, "yx")
+    plain = estimate_diameter(str(tmp_path / "image.zarr"), "nuclei")
+    shown: list[tuple[int, ...]] = []
+
+    def brighten(tiles: np.ndarray) -> np.ndarray:
+        shown.append(tiles.shape[2:])
+        return 1 - tiles
+
+    known = replace(weights.describe("nuclei"), channels=1, outputs=1)
+    monkeypatch.setattr("bigseg.stages.restore.describe_restorer", lambda _: known)
+    monkeypatch.setattr("bigseg.stages.restore.load", lambda _: brighten)
+    view = View(restore="brighten")
+    found = estimate_diameter(str(tmp_path / "dark.zarr"), "nuclei", view=view)
+    assert found.diameter == pytest.approx(plain.diameter, rel=0.1)
+    assert len(set(shown)) >= 2
+
+
 def test_samples_are_smoothed_and_mixed_as_the_image_will_be(tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 255, (2, 40, 40)).astype(np.uint8)
     make_image(str(tmp_path / "image.zarr"), image, "cyx")
