@@ -28,11 +28,12 @@ class WeightsError(BigsegError, ValueError):
 class BlocksFailed(BigsegError, RuntimeError):
     """Some blocks of a stage failed; the others are recorded and will not be run again."""
 
-    def __init__(self, stage: str, failed: dict[str, str], run: str) -> None:
+    def __init__(self, stage: str, failed: dict[str, str], run: str, besides: str = "") -> None:
         first, reason = next(iter(failed.items()))
+        besides = besides and f" {besides}"
         super().__init__(
-            f"{len(failed)} block(s) of stage '{stage}' failed; first is {first}: {reason} "
-            f"The others are kept; 'bigseg run {run}' tries only these again."
+            f"{len(failed)} block(s) of stage '{stage}' failed; first is {first}: {reason}{besides}"
+            f" The others are kept; 'bigseg run {run}' tries only these again."
         )
         self.stage = stage
         self.failed = failed

@@ -118,6 +118,13 @@ class Grid:
             number = number * count + i
         return number
 
+    def meeting(self, box: Box) -> Iterator[Block]:
+        """Blocks whose own voxels a box meets, in order."""
+        spans = (
+            range(s.start // b, (s.stop - 1) // b + 1) for s, b in zip(box, self.block, strict=True)
+        )
+        return (self.block_at(index) for index in product(*spans))
+
     def block_at(self, index: Index) -> Block:
         write = tuple(
             slice(i * b, min((i + 1) * b, n))

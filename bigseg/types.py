@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from bigseg.grid import Block, Grid
+from bigseg.grid import Block, Box, Grid
 
 Labels = NDArray[np.unsignedinteger[Any]]
 """Instance ids, 0 = background."""
@@ -38,6 +38,10 @@ class StageSpec(BaseModel):
     def wants_gpu(self) -> bool:
         """Whether workers with a GPU should compute this stage, where there are any."""
         return False
+
+    def place(self, block: Block) -> Box:
+        """Voxels (t, z, y, x) of the image that a block stands for, to say where it is."""
+        return block.write
 
 
 class Stage(Protocol):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bigseg.core.pyramid import downsample_labels, downsample_mean, factors_between, parent_box
+from bigseg.errors import ImageError
 from bigseg.grid import Box, Grid, Index, size
 from bigseg.io.volume import Volume
 
@@ -35,9 +36,7 @@ def shrink_block(fine: Volume, coarse: Volume, box: Box, *, labels: bool) -> Non
     labels
         Keep ids (most frequent one) rather than average.
     """
-    above = (fine.shape[0], *fine.shape[2:])
-    below = (coarse.shape[0], *coarse.shape[2:])
-    factors = factors_between(above, below)
+    above, factors = _between(fine, coarse)
     for channel in range(coarse.shape[1]):
         small = np.empty(size(box), coarse.dtype)
         for piece in _pieces(size(box), fine.unit, factors):
@@ -49,6 +48,40 @@ def shrink_block(fine: Volume, coarse: Volume, box: Box, *, labels: bool) -> Non
             # An image may have dropped the incomplete last window of an axis.
             small[piece] = whole[tuple(slice(0, p.stop - p.start) for p in piece)]
         coarse.write(box, small, channel)
+
+
+def shrink_what_is_left(fine: Volume, coarse: Volume, box: Box, *, labels: bool) -> None:
+    """Do what `shrink_block` does where voxels cannot be read: those count as 0.
+
+    What is damaged of the finer level is emptied, so that readers get past it, too: whole stored
+    objects, as zarr finds no part of one. What cannot be reached may be whole, and stays; then the
+    whole box is 0 in the coarser level.
+    """
+    above, factors = _between(fine, coarse)
+    t, z, y, x = above
+    stored = Grid((t, z, y, x), fine.unit, (0, 0, 0, 0))
+    try:
+        for one in stored.meeting(parent_box(box, factors, above)):
+            for channel in range(fine.shape[1]):
+                _empty_if_damaged(fine, one.write, channel)
+        shrink_block(fine, coarse, box, labels=labels)
+    except Exception:  # each store has exceptions of its own
+        for channel in range(coarse.shape[1]):
+            coarse.write(box, np.zeros(size(box), coarse.dtype), channel)
+
+
+def _empty_if_damaged(volume: Volume, box: Box, channel: int) -> None:
+    try:
+        volume.read(box, (channel,))
+    except ImageError:
+        volume.write(box, np.zeros(size(box), volume.dtype), channel)
+
+
+def _between(fine: Volume, coarse: Volume) -> tuple[Index, Index]:
+    """Shape (t, z, y, x) of the finer level, and its voxels per voxel of the coarser one."""
+    above = (fine.shape[0], *fine.shape[2:])
+    below = (coarse.shape[0], *coarse.shape[2:])
+    return above, factors_between(above, below)
 
 
 def _pieces(shape: Index, unit: Index, factors: Index) -> Iterator[Box]:

@@ -8,11 +8,14 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from bigseg import files
 from bigseg.errors import OutputExists, SpecError
 from bigseg.events import Event, Listener
+from bigseg.io.tables import write_table
 from bigseg.jobs.claim import (
     Claim,
     Way,
@@ -28,6 +31,7 @@ from bigseg.run.folder import Run, is_run, make_steps, open_run
 from bigseg.run.folder import Step as RunStep
 from bigseg.run.lease import Lease, drive
 from bigseg.run.ledger import Ledger
+from bigseg.run.left_out import holes_of
 from bigseg.version import VERSION
 
 
@@ -35,36 +39,6 @@ class Interrupted(KeyboardInterrupt):
     """Somebody pressed Ctrl-C; the message says how to go on. No `Exception`, as its base."""
 
     exit_code = 130
-
-
-@dataclass(frozen=True)
-class DryRun:
-    """What a run would do."""
-
-    run: str
-    result: str
-    """URL of what would be made."""
-    steps: tuple[tuple[str, int, tuple[int, ...]], ...]
-    """Name, number of blocks and block shape (t, z, y, x)."""
-    sizes: dict[str, int]
-    """Bytes of what is stored, before compression, by what it is."""
-    worker_bytes: int
-    """Memory that one worker needs."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        steps = [{"step": n, "blocks": b, "block": list(shape)} for n, b, shape in self.steps]
-        return asdict(self) | {"steps": steps}
-
-    def text(self) -> str:
-        """Say it to a person."""
-        lines = [f"{'step':<18}{'blocks':>8}  block (t, z, y, x)"]
-        lines += [f"{n:<18}{b:>8}  {', '.join(map(str, shape))}" for n, b, shape in self.steps]
-        lines += [f"{w:<12}{n / 1e9:.2f} GB before compression" for w, n in self.sizes.items()]
-        lines.append(f"memory      {self.worker_bytes / 1e9:.2f} GB for each worker")
-        lines.append(f"result      {self.result}")
-        lines.append(f"run folder  {self.run}")
-        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -121,12 +95,6 @@ def check_unfinished(run: Run) -> None:
     for step in run.steps:
         if not Ledger.of(run, step).is_finished():
             step.module.check(step.spec)
-
-
-def look_ahead(run: Run, result: str, worker_bytes: int, **sizes: int) -> DryRun:
-    """Say what a run would do."""
-    rows = tuple((s.name, len(s.spec.grid), s.spec.grid.block) for s in run.steps)
-    return DryRun(run.url, result, rows, sizes, worker_bytes)
 
 
 def widest(steps: Sequence[RunStep]) -> int:
@@ -256,11 +224,32 @@ def carry_out(
     except KeyboardInterrupt:
         remedy = f"'bigseg run {run.url}' continues." if is_run(run.url) else "Nothing is written."
         raise Interrupted(f"Interrupted. {remedy}") from None
+    _note_holes(claimed)
     if not keep_scratch:
         files.remove(files.join(run.url, "scratch"))
     for url in (run.url, claimed.target):
         files.sweep(url)
     return round(time.monotonic() - started, 2)
+
+
+def holes_url(target: str) -> str:
+    """Where it is told what a result lacks: a row for each block that was left out, if any was."""
+    return files.join(target, "holes.parquet")
+
+
+def _note_holes(claimed: Claim) -> None:
+    """Put a table of what was left out into the result, which may outlive the run's folder."""
+    found = list(holes_of(claimed.run))
+    if not found:
+        return
+    columns: dict[str, NDArray[Any]] = {
+        name: np.array([getattr(hole, name) for hole in found]) for name in ("step", "block")
+    }
+    for axis in "tzyx":
+        for side in (0, 1):
+            columns[f"{axis}{side}"] = np.array([hole.voxels[axis][side] for hole in found])
+    columns["error"] = np.array([hole.error for hole in found])
+    write_table(holes_url(claimed.target), columns)
 
 
 def _unless_lost(lease: Lease, listener: Listener) -> Listener:

@@ -33,7 +33,6 @@ from bigseg.run.records import StepFacts
 from bigseg.run.worker import (
     Outcome,
     Work,
-    can_leave_out,
     leave_out,
     prepare_step,
     run_blocks,
@@ -201,11 +200,25 @@ def run_step(
         pending = np.array([outcome.number for outcome in failed], np.int64)
         if not failed:
             return
-    if not (may_leave_out() and can_leave_out(step)):
+    if not may_leave_out():
         raise BlocksFailed(step.name, {o.block: o.error for o in failed}, run.url)
+    _leave_out(run, step, failed, listen)
+
+
+def _leave_out(run: Run, step: Step, failed: Sequence[Outcome], listen: Listener) -> None:
+    """Go on without blocks that failed; those that cannot be left out are told of at the end."""
+    kept: dict[str, str] = {}
+    why = "It cannot be left out, as later steps need all of this one."
     for outcome in failed:
-        leave_out(run, step, outcome.number, outcome.error)
-        listen(BlockLeftOut(step.name, outcome.block, outcome.error))
+        error = leave_out(run, step, outcome.number, outcome.error)
+        if error is None:
+            listen(BlockLeftOut(step.name, outcome.block, outcome.error))
+            continue
+        if error and not kept:
+            why = f"It cannot be left out either: {error}"
+        kept[outcome.block] = outcome.error
+    if kept:
+        raise BlocksFailed(step.name, kept, run.url, why)
 
 
 def _taken_back(queue: Batches, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:

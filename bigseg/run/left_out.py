@@ -16,7 +16,7 @@ class Hole:
     step: str
     block: str
     voxels: dict[str, tuple[int, int]]
-    """First voxel, and that after the last, along each axis of what the step goes through."""
+    """First voxel of the image, and that after the last, along each axis."""
     error: str
     """Why it could not be computed."""
 
@@ -44,5 +44,5 @@ def holes_of(run: Run) -> Iterator[Hole]:
 def hole_of(step: Step, number: int, error: str) -> Hole:
     """Say where a block of a step is."""
     block = step.spec.grid[number]
-    sides = zip("tzyx", block.write, strict=True)
+    sides = zip("tzyx", step.spec.place(block), strict=True)
     return Hole(step.name, block.id, {axis: (s.start, s.stop) for axis, s in sides}, error)

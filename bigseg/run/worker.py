@@ -162,16 +162,23 @@ def _remembered(facts: Facts, started: float, seconds: float, read_seconds: floa
     }
 
 
-def can_leave_out(step: Step) -> bool:
-    """Whether later steps can do without a block of this one."""
-    return hasattr(step.module, "leave_out")
+def leave_out(run: Run, step: Step, number: int, error: str) -> str | None:
+    """Store that nothing is in a block which keeps failing.
 
-
-def leave_out(run: Run, step: Step, number: int, error: str) -> None:
-    """Store that nothing is in a block which keeps failing."""
+    Returns
+    -------
+    Why it cannot be left out, in a sentence that is empty where later steps need every block; None
+    if it is left out.
+    """
     started, module = time.time(), cast(Any, step.module)
-    facts = module.leave_out(step.spec, step.spec.grid[number])
-    Ledger.of(run, step).skip(number, error, _remembered(facts, started, 0.0, 0.0))
+    if not hasattr(module, "leave_out"):
+        return ""
+    try:
+        facts = module.leave_out(step.spec, step.spec.grid[number])
+        Ledger.of(run, step).skip(number, error, _remembered(facts, started, 0.0, 0.0))
+    except Exception as failure:
+        return sentence(failure)
+    return None
 
 
 def _failed(ledger: Ledger, block: str, number: int, error: Exception) -> Outcome:

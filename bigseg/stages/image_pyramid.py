@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bigseg.grid import Block, Grid, Index
-from bigseg.io.pyramid import shrink_block
+from bigseg.core.pyramid import factors_between, parent_box
+from bigseg.grid import Block, Box, Grid, Index
+from bigseg.io.pyramid import shrink_block, shrink_what_is_left
 from bigseg.io.volume import Volume
 from bigseg.stages import restore
 from bigseg.types import Facts, StageSpec
@@ -26,6 +27,11 @@ class Spec(StageSpec):
     def grid(self) -> Grid:
         return Grid(self.shape, self.block, (0, 0, 0, 0))
 
+    def place(self, block: Block) -> Box:
+        """In voxels of the finest level, as readers know them."""
+        finest = self.restore.grid.shape
+        return parent_box(block.write, factors_between(finest, self.shape), finest)
+
 
 def check(spec: Spec) -> None:
     """Nothing can be wrong that `restore` has not found."""
@@ -41,10 +47,19 @@ def read(spec: Spec, block: Block) -> None:
 
 def block(spec: Spec, block: Block, data: None) -> Facts:
     """Average the windows of a block, in every channel."""
-    plan = restore.restored_image(spec.restore)
-    fine, coarse = Volume(plan, spec.number - 1), Volume(plan, spec.number)
-    shrink_block(fine, coarse, block.write, labels=False)
+    shrink_block(*_levels(spec), block.write, labels=False)
     return {}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Make a block of what can be read of the finer level."""
+    shrink_what_is_left(*_levels(spec), block.write, labels=False)
+    return {}
+
+
+def _levels(spec: Spec) -> tuple[Volume, Volume]:
+    plan = restore.restored_image(spec.restore)
+    return Volume(plan, spec.number - 1), Volume(plan, spec.number)
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

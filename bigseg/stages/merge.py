@@ -8,8 +8,10 @@ across the face, that is counted, too. See `core.edges`; what it is worth is dec
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,9 @@ from bigseg.io.tables import read_table
 from bigseg.stages.graph import nodes_url, write_edges, write_offsets
 from bigseg.stages.opinions import Opinions, is_outside, keep_box, read_opinion
 from bigseg.types import Facts, StageSpec
+
+Edges = tuple[int, Mapping[str, NDArray[Any]]]
+"""Number of a neighbour, and what was counted of each pair of objects; see `graph.write_edges`."""
 
 
 class Spec(StageSpec):
@@ -72,21 +77,29 @@ def prepare(spec: Spec) -> None:
 
 def read(spec: Spec, block: Block) -> list[Zone]:
     """Both opinions about the zones that a block has in common with later neighbours."""
+    return [_zone(spec, block, other, box) for other, box in _in_common(spec, block)]
+
+
+def _in_common(spec: Spec, block: Block) -> Iterator[tuple[Block, Box]]:
+    """Later neighbours of a block, and the voxels that both have labelled."""
     opinions, grid = spec.opinions, spec.grid
     own = keep_box(opinions, block)
-    zones: list[Zone] = []
     if is_outside(opinions, own):
-        return zones
+        return
     for index in grid.neighbours(block.index, (2, 3) if opinions.ndim == 2 else (1, 2, 3)):
         other = grid.block_at(index)
         box = intersection(own, keep_box(opinions, other))
         if box is not None:
-            ours, theirs = (read_opinion(opinions, one, box) for one in (block, other))
-            layers = _layers(block.write, other.write)
-            flows = _flows(spec, layers) if layers and ours.any() and theirs.any() else None
-            face = None if layers is None else (_in(box, layers[0]), _in(box, layers[1]))
-            zones.append(Zone(grid.number(index), ours, theirs, face, flows))
-    return zones
+            yield other, box
+
+
+def _zone(spec: Spec, block: Block, other: Block, box: Box) -> Zone:
+    """Both opinions about a box."""
+    ours, theirs = (read_opinion(spec.opinions, one, box) for one in (block, other))
+    layers = _layers(block.write, other.write)
+    flows = _flows(spec, layers) if layers and ours.any() and theirs.any() else None
+    face = None if layers is None else (_in(box, layers[0]), _in(box, layers[1]))
+    return Zone(spec.grid.number(other.index), ours, theirs, face, flows)
 
 
 def _in(box: Box, layer: Box) -> Box:
@@ -118,17 +131,26 @@ def _flows(spec: Spec, layers: tuple[Box, Box]) -> NDArray[np.int8] | None:
 
 def block(spec: Spec, block: Block, data: list[Zone]) -> Facts:
     """Make and store the edges between a block and its later neighbours."""
-    run = spec.opinions.run
-    found = [(zone.number, edge_columns(zone.ours, zone.theirs, zone.contacts())) for zone in data]
-    edges = write_edges(run, block.id, spec.grid.number(block.index), found)
-    return {"edges": edges, "objects": len(read_table(nodes_url(run, block.id), ["id"])["id"])}
+    return _store(spec, block, [_edges(zone) for zone in data])
 
 
 def leave_out(spec: Spec, block: Block) -> Facts:
-    """Store that a block's objects go on in no later block."""
-    run, number = spec.opinions.run, spec.grid.number(block.index)
-    objects = len(read_table(nodes_url(run, block.id), ["id"])["id"])
-    return {"edges": write_edges(run, block.id, number, []), "objects": objects}
+    """Store edges to those later neighbours only with which the block can be compared."""
+    found: list[Edges] = []
+    for other, box in _in_common(spec, block):
+        with suppress(Exception):  # each store and codec has exceptions of its own
+            found.append(_edges(_zone(spec, block, other, box)))
+    return _store(spec, block, found)
+
+
+def _edges(zone: Zone) -> Edges:
+    return zone.number, edge_columns(zone.ours, zone.theirs, zone.contacts())
+
+
+def _store(spec: Spec, block: Block, found: Sequence[Edges]) -> Facts:
+    run = spec.opinions.run
+    edges = write_edges(run, block.id, spec.grid.number(block.index), found)
+    return {"edges": edges, "objects": len(read_table(nodes_url(run, block.id), ["id"])["id"])}
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

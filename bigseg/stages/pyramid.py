@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from bigseg.core.pyramid import factors_between
-from bigseg.grid import Block, Grid, Index, size
+from bigseg.core.pyramid import factors_between, parent_box
+from bigseg.grid import Block, Box, Grid, Index
 from bigseg.io.ome import Image
-from bigseg.io.pyramid import shrink_block
+from bigseg.io.pyramid import shrink_block, shrink_what_is_left
 from bigseg.io.volume import Volume
 from bigseg.stages import write, write_tiles, write_tracks
 from bigseg.types import Facts, StageSpec
@@ -37,6 +35,11 @@ class Spec(StageSpec):
     def factors(self) -> Index:
         return factors_between(self.finer, self.shape)
 
+    def place(self, block: Block) -> Box:
+        """In voxels of the finest level, as readers know them."""
+        finest = self.write.grid.shape
+        return parent_box(block.write, factors_between(finest, self.shape), finest)
+
 
 def check(spec: Spec) -> None:
     """Nothing can be wrong that `write` has not found."""
@@ -52,10 +55,13 @@ def read(spec: Spec, block: Block) -> None:
 
 def block(spec: Spec, block: Block, data: None) -> Facts:
     """Take the most frequent id of each window and write the block."""
-    plan = _label_image(spec)
-    fine, coarse = Volume(plan, spec.number - 1), Volume(plan, spec.number)
-    shrink_block(fine, coarse, block.write, labels=True)
+    shrink_block(*_levels(spec), block.write, labels=True)
     return {}
+
+
+def _levels(spec: Spec) -> tuple[Volume, Volume]:
+    plan = _label_image(spec)
+    return Volume(plan, spec.number - 1), Volume(plan, spec.number)
 
 
 def _label_image(spec: Spec) -> Image:
@@ -67,9 +73,8 @@ def _label_image(spec: Spec) -> Image:
 
 
 def leave_out(spec: Spec, block: Block) -> Facts:
-    """Leave a block without labels."""
-    plan = _label_image(spec)
-    Volume(plan, spec.number).write(block.write, np.zeros(size(block.write), plan.dtype))
+    """Make a block of what can be read of the finer level."""
+    shrink_what_is_left(*_levels(spec), block.write, labels=True)
     return {}
 
 

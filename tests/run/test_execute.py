@@ -6,12 +6,14 @@ import pytest
 
 from bigseg.errors import BigsegError, BlocksFailed
 from bigseg.events import BlockLeftOut, Event
+from bigseg.grid import Block
 from bigseg.holes import leave_out_failed
 from bigseg.run.execute import ALONE, Group, run_steps, serial
 from bigseg.run.folder import Run, make_steps
 from bigseg.run.ledger import Ledger
 from bigseg.run.left_out import holes
 from bigseg.run.records import StepFacts
+from bigseg.types import Facts
 from tests.run.fake_stage import Spec, calls
 
 SHAPE = (1, 1, 2, 80)
@@ -86,8 +88,27 @@ def test_a_step_that_others_need_whole_is_not_left_out(
 ) -> None:
     monkeypatch.delattr("tests.run.fake_stage.leave_out")
     run = plan(tmp_path, Spec(folder=str(tmp_path), shape=SHAPE, broken=IDS[3:5]))
-    with leave_out_failed(), pytest.raises(BlocksFailed, match=r"^2 block\(s\)"):
+    with (
+        leave_out_failed(),
+        pytest.raises(BlocksFailed, match="It cannot be left out, as later steps"),
+    ):
         run_steps(run, ALONE)
+
+
+def test_a_block_that_cannot_even_be_emptied_fails_and_the_others_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave_out(spec: Spec, block: Block) -> Facts:
+        if block.id == IDS[3]:
+            raise PermissionError("read-only")
+        return {"number": spec.grid.number(block.index)}
+
+    monkeypatch.setattr("tests.run.fake_stage.leave_out", leave_out)
+    run = plan(tmp_path, Spec(folder=str(tmp_path), shape=SHAPE, broken=IDS[3:5]))
+    message = r"^1 block\(s\) .* is 0-0-0-3: .* be left out either: PermissionError: read-only\."
+    with leave_out_failed(), pytest.raises(BlocksFailed, match=message):
+        run_steps(run, ALONE)
+    assert [hole.block for hole in holes(run.url)] == [IDS[4]]
 
 
 def test_no_tries_are_wasted_on_a_step_that_went_well(tmp_path: Path) -> None:
