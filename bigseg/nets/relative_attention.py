@@ -55,7 +55,10 @@ class Attention(nn.Module):
         qkv = self.qkv(x).view(n, t, 3, width // self.head, self.head)
         # On a CPU a bias that stays in the cache is worth more than a large product, on a GPU a
         # kernel that never stores one.
-        attend = tile_by_tile if x.device.type == "cpu" else joined
+        attend = joined
+        if x.device.type == "cpu":
+            whole = x.dtype == torch.float32 or torch.is_grad_enabled()
+            attend = tile_by_tile if whole else head_by_head
         result: Tensor = self.proj(attend(qkv, *self.positions()))
         return result
 
@@ -98,8 +101,7 @@ def biases(q: Tensor, high: Tensor, wide: Tensor) -> tuple[Tensor, Tensor]:
 def tile_by_tile(qkv: Tensor, high: Tensor, wide: Tensor) -> Tensor:
     """Attention with the bias as a mask, one tile and head at a time: 4 MB instead of 64 per tile.
 
-    Runs in float32 whatever comes in: on CPUs that costs no time here, and half precision would
-    round the sum of the two biases.
+    Runs in float32 whatever comes in.
 
     Parameters
     ----------
@@ -143,14 +145,41 @@ def joined(qkv: Tensor, high: Tensor, wide: Tensor) -> Tensor:
     q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (n, heads, t, head) each
     tokens = len(high)
     bias = [b.view(n, heads, t, tokens) for b in biases(q.flatten(0, 1), high, wide)]
-    one = torch.eye(tokens, device=q.device, dtype=q.dtype)
-    row, column = one.repeat_interleave(tokens, 0), one.repeat(tokens, 1)
-    place = torch.cat([row, column], 1).expand(n, heads, t, 2 * tokens)
     scale = head**-0.5
     found = functional.scaled_dot_product_attention(
         torch.cat([q, *(b / scale for b in bias)], -1),
-        torch.cat([k, place], -1),
+        torch.cat([k, places(high).expand(n, heads, t, 2 * tokens)], -1),
         functional.pad(v, (0, 2 * tokens)),
         scale=scale,
     )
     return found[..., :head].transpose(1, 2).reshape(n, t, heads * head)
+
+
+def head_by_head(qkv: Tensor, high: Tensor, wide: Tensor) -> Tensor:
+    """Attention with the bias as part of the product, one tile and head at a time.
+
+    For half precision on CPUs, whose own kernel multiplies in float32: sums, biases included, are
+    float32 here, and each score is rounded once. Parameters and result as of `tile_by_tile`;
+    there is no gradient.
+    """
+    n, t, _, heads, head = qkv.shape
+    q, k, v = qkv.permute(2, 0, 3, 1, 4).flatten(1, 2)  # (n · heads, t, head) each
+    query = torch.cat([q * head**-0.5, *biases(q, high, wide)], -1)
+    key = qkv.new_empty(t, query.shape[-1])
+    key[:, head:] = places(high)
+    # One buffer for all scores: 4 MB that stay in the cache.
+    scores, shares = qkv.new_empty(t, t), qkv.new_empty(t, t)
+    result = qkv.new_empty(n, t, heads, head)
+    for m in range(n * heads):
+        key[:, :head] = k[m]
+        torch.mm(query[m], key.t(), out=scores)
+        torch.softmax(scores, -1, out=shares)
+        result[m // heads, :, m % heads] = shares @ v[m]
+    return result.view(n, t, heads * head)
+
+
+def places(table: Tensor) -> Tensor:
+    """What keys add to theirs, (t, 2 · tokens): a one at their row, and at their column."""
+    tokens = len(table)
+    one = torch.eye(tokens, device=table.device, dtype=table.dtype)
+    return torch.cat([one.repeat_interleave(tokens, 0), one.repeat(tokens, 1)], 1)

@@ -6,7 +6,12 @@ from torch import Tensor
 
 from bigseg.errors import WeightsError
 from bigseg.nets.cellpose_sam import CellposeSam, Sizes, build
-from bigseg.nets.relative_attention import joined, resized, tile_by_tile
+from bigseg.nets.relative_attention import (
+    head_by_head,
+    joined,
+    resized,
+    tile_by_tile,
+)
 
 TINY = Sizes(patch=4, tokens=4, width=16, hidden=24, head=8, neck=12, tables=(3, 7, 9))
 
@@ -55,6 +60,18 @@ def test_both_ways_to_attend_follow_the_formula(attend, dtype, error, training):
     expected = direct(qkv, high, wide)
     with torch.set_grad_enabled(training):
         found = attend(qkv, high, wide)
+    assert found.dtype == dtype
+    assert (found.double() - expected).abs().max() < error * expected.abs().max()
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-6), (torch.bfloat16, 0.03)])
+def test_head_by_head_follows_the_formula(dtype: torch.dtype, error: float) -> None:
+    torch.manual_seed(0)
+    qkv = torch.randn(2, 9, 3, 2, 8).to(dtype)
+    high, wide = torch.randn(2, 3, 3, 8).to(dtype)
+    expected = direct(qkv, high, wide)
+    with torch.inference_mode():
+        found = head_by_head(qkv, high, wide)
     assert found.dtype == dtype
     assert (found.double() - expected).abs().max() < error * expected.abs().max()
 
