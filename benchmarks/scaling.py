@@ -22,13 +22,17 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+from timeline import KINDS, shares, watched
 
 FOLDER = Path(__file__).parent
 INNER = 64
@@ -37,9 +41,14 @@ PITCH, RADIUS = 32, 10
 """Of nuclei, voxels; some are missing."""
 GOALS = {"memory": 1.05, "speed": 1.8}
 STEPS = ("label", "merge", "components", "solve", "objects", "write")
+REPEATS = {"write": 4}
+"""Steps that are too short to be timed once."""
+SIDE = 128
+"""Of the part of a bundled volume that is repeated, voxels along y and x."""
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 Array = np.ndarray[Any, Any]
+Index = tuple[int, int, int]
 
 
 def blobs(image: Array) -> Array:
@@ -176,40 +185,54 @@ def measure_memory(folder: Path, sizes: list[float], block: int) -> None:
             )
 
 
-def plan_tiled(folder: Path, times: int, block: int) -> str:
-    """A run of which all is done up to the predictions of a repeated volume; its URL."""
+def predicted(folder: Path, block: Index) -> tuple[Array, Array]:
+    """A bundled volume, (z, y, x), and what the network says of it, (t, k, z, y, x)."""
     from skimage.io import imread
 
     import bigseg
-    from bigseg.io.convert import convert
     from bigseg.io.scratch import scratch
-    from bigseg.jobs.segment import prepare, segment
+    from bigseg.jobs.segment import segment
+    from bigseg.stages.predict import predictions_url
+
+    place = folder / "scaling-once"
+    data = imread(Path(bigseg.__file__).parent / "samples" / "embryo3d.tif")[:, :SIDE, :SIDE]
+    converted(data, place)
+    segment(
+        f"{place}.zarr", f"{place}-labels.zarr", model="nuclei", block=block, cluster="serial",
+        keep_scratch=True,
+    )  # fmt: skip
+    return data, np.asarray(scratch(predictions_url(f"{place}-labels.zarr.bigseg"))[:])
+
+
+def converted(data: Array, place: Path) -> None:
+    """Write a volume as an image."""
+    from bigseg.io.convert import convert
+
+    np.save(f"{place}.npy", data)
+    convert([f"{place}.npy"], f"{place}.zarr", axes="zyx", block=(64, 64, 64))
+    Path(f"{place}.npy").unlink()
+
+
+def plan_tiled(place: Path, times: int, block: Index, known: tuple[Array, Array]) -> str:
+    """A run of which all is done up to the predictions of a repeated volume; its URL."""
+    from bigseg.io.scratch import scratch
+    from bigseg.jobs.segment import prepare
     from bigseg.run.folder import open_run
     from bigseg.run.ledger import Ledger
     from bigseg.specs.segment import parse
     from bigseg.stages.predict import predictions_url
 
-    data = imread(Path(bigseg.__file__).parent / "samples" / "embryo3d.tif")[:, :128, :128]
-    once, many = str(folder / "scaling-once"), str(folder / "scaling-many")
-    for url, repeats in ((once, 1), (many, times)):
-        np.save(f"{url}.npy", np.tile(data, (1, repeats, repeats)))
-        convert([f"{url}.npy"], f"{url}.zarr", axes="zyx", block=(64, 64, 64))
-        Path(f"{url}.npy").unlink()
-    blocks = (64, block, block)
-    segment(
-        f"{once}.zarr", f"{once}-labels.zarr", model="nuclei", block=blocks, cluster="serial",
-        keep_scratch=True,
-    )  # fmt: skip
-    asked = {"image": f"{many}.zarr", "output": f"{many}-labels.zarr", "model": "nuclei"}
-    run = open_run(prepare(parse({**asked, "block": blocks, "keep_scratch": True})).run)
-    known = np.asarray(scratch(predictions_url(f"{once}-labels.zarr.bigseg"))[:])
+    data, predictions = known
+    converted(np.tile(data, (1, times, times)), place)
+    asked = {"image": f"{place}.zarr", "output": f"{place}-labels.zarr", "model": "nuclei"}
+    run = open_run(prepare(parse({**asked, "block": block, "keep_scratch": True})).run)
     for step in run.steps[: [s.name for s in run.steps].index("label")]:
         step.module.prepare(step.spec)
         Ledger.of(run, step).finish({})
     array = scratch(predictions_url(run.url))
-    for y in range(0, array.shape[3], 128):
-        for x in range(0, array.shape[4], 128):
-            array[..., y : y + 128, x : x + 128] = known
+    row = np.tile(predictions, (1, 1, 1, 1, times))
+    for y in range(0, array.shape[3], SIDE):
+        array[..., y : y + SIDE, :] = row
     return run.url
 
 
@@ -218,72 +241,89 @@ def times_of(processes: list[psutil.Process]) -> list[float]:
     return [sum(process.cpu_times()[:2]) for process in processes]
 
 
-def forget(run: Any) -> None:
-    """Drop what the steps from label to write have made."""
-    for name in STEPS:
+def forget(run: Any, steps: Sequence[str]) -> None:
+    """Drop the records of some steps."""
+    for name in steps:
         shutil.rmtree(f"{run.url}/ledger/{name}", ignore_errors=True)
-    for name in ("graph", "tables"):
-        shutil.rmtree(f"{run.url}/{name}", ignore_errors=True)
 
 
-def timed(run: Any, groups: Any) -> dict[str, dict[str, Any]]:
-    """Do the steps from label to write anew; what each took."""
+def timed(run: Any, groups: Any, folder: Path, *, bound: bool) -> dict[str, dict[str, Any]]:
+    """Do the steps from label to write anew, short ones several times; what each took."""
     from bigseg.events import ignore
     from bigseg.run.execute import finish_step, run_step
 
+    forget(run, STEPS)
+    for name in ("graph", "tables"):
+        shutil.rmtree(f"{run.url}/{name}", ignore_errors=True)
     taken: dict[str, dict[str, Any]] = {}
     driver = psutil.Process()
-    forget(run)
     for step in (step for step in run.steps if step.name in STEPS):
         group = groups.of(step)
-        family = driver.children(recursive=True)
-        before, mine = times_of(family), sum(driver.cpu_times()[:2])
-        started = time.perf_counter()
-        run_step(run, step, group, listen=ignore, tries=1)
-        ended = time.perf_counter()
-        spent = [b - a for a, b in zip(before, times_of(family), strict=True)]
+        doing = replace(group, execute=watched(group.execute, folder, bound=bound))
+        sums: dict[str, Any] = defaultdict(float)
+        told: list[list[dict[str, float]]] = []
+        for _ in range(REPEATS.get(step.name, 1)):
+            forget(run, [step.name])
+            family = driver.children(recursive=True)
+            before, mine = times_of(family), sum(driver.cpu_times()[:2])
+            started = time.time()
+            run_step(run, step, doing, listen=ignore, tries=1)
+            ended = time.time()
+            spent = [b - a for a, b in zip(before, times_of(family), strict=True)]
+            sums["clock"] += ended - started
+            sums["workers"] += sum(spent)
+            sums["driver"] += sum(driver.cpu_times()[:2]) - mine
+            sums["blocks"] += len(step.spec.grid)
+            told.append(shares(folder, started, ended))
         finish_step(run, step)
-        taken[step.name] = {
-            "blocks": len(step.spec.grid),
-            "clock": ended - started,
-            "workers": sorted(spent, reverse=True)[: group.workers],
-            "driver": sum(driver.cpu_times()[:2]) - mine,
-        }
+        lines = [[one[n] for one in told if n < len(one)] for n in range(group.workers)]
+        added = [{k: sum(one[k] for one in line) for k in line[0]} for line in lines if line]
+        taken[step.name] = {**sums, "shares": added}
     return taken
 
 
-def work(url: str, workers: int) -> None:
-    """Do the steps twice; print what each took when the workers had loaded everything."""
+def work(many: str, few: str, workers: int, *, bound: bool) -> None:
+    """Print what steps take when workers have loaded everything: they do a small run before."""
     from bigseg.run.cluster import open_cluster
     from bigseg.run.folder import open_run
 
-    run = open_run(url)
+    folder = Path(tempfile.mkdtemp(dir=Path(few).parent, prefix="scaling-timeline-"))
     with open_cluster("local", workers) as groups:
-        timed(run, groups)
-        print(json.dumps(timed(run, groups)))
+        timed(open_run(few), groups, folder, bound=bound)
+        print(json.dumps(timed(open_run(many), groups, folder, bound=bound)))
 
 
-def measure_workers(folder: Path, times: int, block: int) -> None:
+def measure_workers(folder: Path, times: int, block: int, *, bound: bool) -> None:
     """Print what 1 and 2 workers take."""
-    url = plan_tiled(folder, times, block)
+    shape = (SIDE // 2, block, block)
     try:
-        ones, twos = alone("work", url, "1"), alone("work", url, "2")
+        known = predicted(folder, shape)
+        urls = [plan_tiled(folder / f"scaling-{n}", n, shape, known) for n in (times, 4)]
+        how = "bound" if bound else "free"
+        one, two = (alone("work", *urls, workers, how) for workers in ("1", "2"))
     finally:
         for place in folder.glob("scaling-*"):
             shutil.rmtree(place, ignore_errors=True)
     print(
-        "| step | blocks | 1 worker, s | 2 workers, s | faster | processor s of 1 | of both "
-        "| of the longer | driver's | faster with a core each |\n|" + 10 * " ---: |"
+        "| step | blocks | 1 worker, s | 2 workers, s | times as fast | processor s of 1 | of both "
+        "| driver's with 1 | with 2 |\n|" + " --- |" + 8 * " ---: |"
     )
-    for name, one in ones.items():
-        two = twos[name]
-        single, longer = sum(one["workers"]), max(two["workers"])
-        cells = [name, f"{one['blocks']}", f"{one['clock']:.2f}", f"{two['clock']:.2f}"]
-        cells += [f"{one['clock'] / two['clock']:.2f}", f"{single:.2f}"]
-        cells += [f"{sum(two['workers']):.2f}", f"{longer:.2f}", f"{two['driver']:.2f}"]
-        cells.append(f"{single / longer:.2f}")
+    for name, single in one.items():
+        double = two[name]
+        cells = [name, f"{single['blocks']:.0f}", f"{single['clock']:.2f}"]
+        cells += [f"{double['clock']:.2f}", f"{single['clock'] / double['clock']:.2f}"]
+        cells += [f"{side['workers']:.2f}" for side in (single, double)]
+        cells += [f"{side['driver']:.2f}" for side in (single, double)]
         print(f"| {' | '.join(cells)} |")
-    print(f"\ngoal: label and write ≥ {GOALS['speed']} × as fast with 2 workers")
+    print(f"\ngoal: label and write ≥ {GOALS['speed']} times as fast with 2 workers\n")
+    print("Seconds of the clock, by what a worker did:\n")
+    print(f"| step | worker | tasks | {' | '.join(KINDS)} |\n| --- | --- |" + 6 * " ---: |")
+    for name in one:
+        for side in (one[name], two[name]):
+            for number, share in enumerate(side["shares"], 1):
+                cells = [name, f"{number} of {len(side['shares'])}", f"{share['tasks']:.0f}"]
+                cells += [f"{share[kind]:.2f}" for kind in KINDS]
+                print(f"| {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -297,19 +337,23 @@ def main() -> None:
         one.add_argument("--folder", type=Path, required=True, help="on a disk with room")
         one.add_argument("--block", type=int, default=256 if one is memory else 128)
     memory.add_argument("--sizes", nargs="+", type=float, default=[1, 2, 4, 8, 16], help="GiB")
-    workers.add_argument("--times", type=int, default=8, help="repeats along y and along x")
+    workers.add_argument("--times", type=int, default=16, help="repeats along y and along x")
+    workers.add_argument(
+        "--free", action="store_true", help="let a worker use cores that others leave idle"
+    )
     commands.add_parser("segment").add_argument("arguments", nargs=3)
-    commands.add_parser("work").add_argument("arguments", nargs=2)
+    commands.add_parser("work").add_argument("arguments", nargs=4)
     asked = parser.parse_args()
     if asked.command == "segment":
         url, output, block = asked.arguments
         return segment(url, output, int(block))
     if asked.command == "work":
-        return work(asked.arguments[0], int(asked.arguments[1]))
+        many, few, count, how = asked.arguments
+        return work(many, few, int(count), bound=how == "bound")
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.command == "memory":
         return measure_memory(asked.folder.absolute(), asked.sizes, asked.block)
-    return measure_workers(asked.folder.absolute(), asked.times, asked.block)
+    return measure_workers(asked.folder.absolute(), asked.times, asked.block, bound=not asked.free)
 
 
 if __name__ == "__main__":

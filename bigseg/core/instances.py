@@ -14,6 +14,7 @@ from bigseg.core.decode.published import labels_as_published
 from bigseg.core.holes import fill_holes
 from bigseg.core.quality import flow_errors, remove_objects, sizes
 from bigseg.core.quantise import unpack
+from bigseg.core.relabel import looked_up
 from bigseg.core.representations import Name
 from bigseg.core.targets import CUBES, Spacing
 
@@ -194,4 +195,4 @@ def compact(labels: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.
     kept = np.flatnonzero(sizes(labels)[1:]) + 1
     table = np.zeros(int(labels.max(initial=0)) + 1, np.uint32)
     table[kept] = np.arange(1, len(kept) + 1, dtype=np.uint32)
-    return table[labels], kept
+    return looked_up(labels, table), kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import ArrayLike, NDArray
 
 from bigseg.errors import ImageError
@@ -105,4 +106,21 @@ def relabel(
         raise ImageError(f"id {highest} does not fit {dtype.__name__}; use uint64 labels.")
     lookup = np.zeros(len(table) + 1, dtype)
     lookup[1:] = table
-    return lookup[labels]
+    return looked_up(labels, lookup)
+
+
+def looked_up(labels: Labels, lookup: NDArray[Any]) -> NDArray[Any]:
+    """What a table, (n + 1,), holds for each label up to n: any shape, the type of the table.
+
+    NumPy would first make an index of eight bytes of every label, as much memory as the labels and
+    the result together.
+    """
+    found = np.empty(labels.shape, lookup.dtype)
+    _look_up(np.ascontiguousarray(labels).ravel(), lookup, found.ravel())
+    return found
+
+
+@njit(cache=True, nogil=True)
+def _look_up(labels: Labels, lookup: NDArray[Any], found: NDArray[Any]) -> None:
+    for voxel, label in enumerate(labels):
+        found[voxel] = lookup[label]

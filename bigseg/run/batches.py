@@ -14,6 +14,8 @@ Numbers = NDArray[np.int64]
 
 TASK_SECONDS = 10.0
 """How long a task should last: long for a scheduler, short for a cluster that may shrink."""
+SHORT_TASK = 0.1
+"""Seconds under which sending a task costs more than a worker that waits for another at the end."""
 SLOW_BLOCK = 60.0
 """Seconds of a block that has a task of its own; of quicker ones the next is read ahead."""
 LONGEST = 1024
@@ -61,8 +63,14 @@ class Batches(Iterator[Batch]):
         each = sum(self._seconds) / len(self._seconds)
         left = len(self._numbers) - self._next + len(self._back)
         fair = left // (4 * self._workers)
-        wanted = int(TASK_SECONDS / each) if each > TASK_SECONDS / LONGEST else LONGEST
-        return max(min(fair, max(wanted, 1 + (each < SLOW_BLOCK))), 1)
+        least = min(_lasting(SHORT_TASK, each), -(-left // (2 * self._workers)))
+        wanted = max(_lasting(TASK_SECONDS, each), 1 + (each < SLOW_BLOCK))
+        return max(min(fair, wanted), least, 1)
+
+
+def _lasting(seconds: float, each: float) -> int:
+    """Blocks that take so long together, if each takes so long."""
+    return int(seconds / each) if each > seconds / LONGEST else LONGEST
 
 
 def as_range(numbers: Numbers) -> Batch:

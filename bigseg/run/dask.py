@@ -35,7 +35,17 @@ CONFIG = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
+    # What Dask does to be watched, a hundred times a second: 3 % of a core in each worker, and as
+    # much in the driver, which small machines have no core for (10 s of sleep, counted by psutil).
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
 }
+OF_WORKERS = {
+    key: value
+    for key, value in CONFIG.items()
+    if key.startswith(("distributed.worker", "distributed.admin"))
+}
+"""What workers have to be told that do not inherit the driver's settings."""
 GONE = "The connection to the Dask scheduler is lost; see that it runs and continue the run."
 SUSPECTS = 20
 """Blocks of tasks that killed their workers, until they are looked into before all others."""

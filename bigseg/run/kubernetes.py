@@ -13,7 +13,7 @@ from distributed import Client
 from distributed.core import Status
 
 from bigseg.errors import SpecError
-from bigseg.run.dask import CONFIG, dask
+from bigseg.run.dask import CONFIG, OF_WORKERS, dask
 from bigseg.run.environment import environment, variables
 from bigseg.run.execute import Group
 from bigseg.specs.cluster import Kubernetes, to_bytes, to_seconds
@@ -125,13 +125,12 @@ def _scheduler(spec: Kubernetes) -> dict[str, Any]:
 def _worker(spec: Kubernetes, gpu: bool) -> dict[str, Any]:
     memory = str(to_bytes(spec.memory))
     limits = {"cpu": str(spec.cores), "memory": memory} | ({spec.gpu: "1"} if gpu else {})
-    config = {key: value for key, value in CONFIG.items() if key.startswith("distributed.worker")}
     options = f"--name $(DASK_WORKER_NAME) --nthreads 1 --memory-limit {memory} --no-dashboard"
     return {
         "name": "worker",
         "image": spec.image,
         "args": ["dask", "worker", *options.split()],
-        "env": _pairs(environment(spec.cores) | variables(config) | spec.env),
+        "env": _pairs(environment(spec.cores) | variables(OF_WORKERS) | spec.env),
         "envFrom": [{"secretRef": {"name": name}} for name in spec.secrets],
         "resources": {"requests": limits, "limits": limits},
         "securityContext": LOCKED,

@@ -20,7 +20,7 @@ from distributed.core import Status
 
 from bigseg.errors import SpecError
 from bigseg.run import security
-from bigseg.run.dask import CONFIG, dask
+from bigseg.run.dask import CONFIG, OF_WORKERS, dask
 from bigseg.run.environment import environment, variables
 from bigseg.run.execute import Group
 from bigseg.specs.cluster import Jobs, Tls, to_bytes, to_seconds
@@ -213,9 +213,7 @@ def _lifetime(walltime: int) -> list[str]:
 
 
 def _prologue(spec: Jobs, count: int) -> list[str]:
-    exports = environment(spec.cores // count) | variables(
-        {key: value for key, value in CONFIG.items() if key.startswith("distributed.worker")}
-    )
+    exports = environment(spec.cores // count) | variables(OF_WORKERS)
     own = [f"export {name}={quote(value)}" for name, value in exports.items()]
     return [*own, *spec.prologue]
 

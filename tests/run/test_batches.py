@@ -1,6 +1,11 @@
 """How blocks are shared out among tasks."""
 
+import heapq
+from collections import deque
+from itertools import islice
+
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,8 +53,46 @@ def test_tasks_take_some_seconds_whatever_a_block_takes() -> None:
 
 
 def test_all_workers_end_together() -> None:
-    assert lengths(0.001, blocks=161) == 10
+    assert lengths(0.05, blocks=161) == 10
+    assert lengths(0.001, blocks=161) == 20, "so short a task costs more than it takes"
     assert lengths(0.001, blocks=8) == 1
+
+
+def clock(times: list[float], workers: int) -> float:
+    """When all blocks are done, on a clock that is imagined: a task costs a moment of its own."""
+    queue = Batches(np.arange(len(times)), workers)
+    ends, tasks, known = [0.0] * workers, deque(islice(queue, 2 * workers)), 0
+    flying: list[tuple[float, list[float]]] = []
+    while tasks or flying:
+        while tasks and len(flying) < workers:
+            free, took = heapq.heappop(ends), [times[n] for n in tasks.popleft()]
+            heapq.heappush(flying, (free + MOMENT + sum(took), took))
+        now, took = heapq.heappop(flying)
+        known += len(took)
+        for seconds in took:
+            queue.took(seconds)
+        heapq.heappush(ends, now)
+        tasks.extend(islice(queue, 2 * workers - len(tasks) - len(flying)))
+    assert known == len(times)
+    return max(ends)
+
+
+MOMENT = 0.01
+"""Seconds in which a task is sent to a worker, looks at what is done, and is answered."""
+
+
+@pytest.mark.parametrize(("workers", "least"), [(2, 1.9), (4, 3.5), (8, 6.9)])
+def test_more_workers_are_as_much_faster(workers: int, least: float) -> None:
+    for blocks in ([0.05] * 64, [0.02] * 256):
+        assert clock(blocks, 1) / clock(blocks, workers) >= least
+
+
+@given(st.lists(st.floats(0.01, 0.5), min_size=64, max_size=300))
+@settings(deadline=None, max_examples=50)
+def test_two_workers_are_twice_as_fast_but_for_a_task_at_the_end(times: list[float]) -> None:
+    idle = 2 * clock(times, 2) - clock(times, 1)
+    tasks = 2 * MOMENT * len(list(Batches(np.arange(len(times)), 2)))
+    assert idle <= 4 * max(times) + tasks
 
 
 @given(st.lists(st.booleans(), max_size=200), st.sets(st.integers(0, 199)), st.integers(1, 30))
