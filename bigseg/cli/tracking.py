@@ -42,6 +42,8 @@ def add_to(app: typer.Typer) -> None:
             "bigseg track embryo.zarr/labels/cells --max-step 8 --gap 3",
             "bigseg track embryo.zarr/labels/cells --edits edits.toml --overwrite",
             "bigseg track movie.zarr --model nuclei",
+            "bigseg track movie.zarr --model nuclei --alternative cellprob_threshold=2",
+            "bigseg track masks/ tracked.zarr --alternative other-masks/",
             "bigseg track 'plate/*.zarr' tracked/",
             "bigseg track --series plate.csv tracked/",
         ),
@@ -100,6 +102,17 @@ def track(
         typer.Option(
             metavar="FILE",
             help="TOML file of other settings of that segmentation, as diameter = 12.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    alternative: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABELS|SETTING",
+            help="Other labels of the same frames, which compete with the first: at each place "
+            "those are taken that go best with the frames before and after. With --model also "
+            "settings, as 'cellprob_threshold=2'. May be given several times.",
+            show_default=False,
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -242,6 +255,7 @@ def track(
         channel=int(channel) if channel and channel.isdecimal() else channel,
         model=model,
         segment=read_config(config) if config else None,
+        alternatives=tuple(alternative) if alternative else None,
         voxel_size=split(voxel_size),
         mode=mode,
         gap=gap,

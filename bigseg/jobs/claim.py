@@ -297,11 +297,10 @@ def kept_steps(former: Run, run: Run) -> set[str]:
 
 def labels_stay(former: Run, run: Run) -> bool:
     """Whether labels that a run makes and then tracks are there already."""
-    names = [step.name for step in run.steps]
-    if not {"publish", "write-tracks"} <= set(names):
+    made = [step for step in run.steps if step.stage == "publish"]
+    if not made or all(step.name != "write-tracks" for step in run.steps):
         return False
-    made = run.steps[names.index("publish")]
-    return made in former.steps and Ledger.of(former, made).is_finished()
+    return all(step in former.steps and Ledger.of(former, step).is_finished() for step in made)
 
 
 def has_predictions(run: Run) -> bool:

@@ -26,7 +26,7 @@ from bigseg.plans.track import plan_track
 from bigseg.run.execute import Groups
 from bigseg.run.folder import Run, is_run, open_run
 from bigseg.run.ledger import Ledger
-from bigseg.specs.segment import parse_as
+from bigseg.specs.segment import SegmentSpec, parse_as
 from bigseg.specs.track import TrackSpec
 from bigseg.stages import detect, report, track_edits, track_publish
 
@@ -131,7 +131,7 @@ def execute(
 
 def finished(spec: TrackSpec) -> Tracked | None:
     """What a former run with the same settings has made; None if nothing is ready."""
-    spec, url = _absolute(spec, None)
+    spec, url = absolute(spec, None)
     if not is_run(url):
         return None
     former, made = open_run(url), plan_run(url, spec, plan_track(spec, url))
@@ -167,7 +167,7 @@ def is_tracking(run: Run) -> bool:
 
 def dry_run(spec: TrackSpec, run: str | None = None) -> DryRun:
     """Check everything and say what would be done; nothing is written."""
-    spec, url = _absolute(spec, run)
+    spec, url = absolute(spec, run)
     made = plan_run(url, spec, plan_track(spec, url))
     return look_ahead(made, spec.target, worker_bytes(made))
 
@@ -175,29 +175,32 @@ def dry_run(spec: TrackSpec, run: str | None = None) -> DryRun:
 def worker_bytes(run: Run) -> int:
     """Memory of a worker: a block of labels, as they are and numbered anew."""
     found = next((step.spec for step in run.steps if isinstance(step.spec, detect.Spec)), None)
-    return PROCESS if found is None else PROCESS + 24 * prod(found.block)
+    return PROCESS if found is None else PROCESS + 24 * prod(found.block) * len(found.sources)
 
 
 def _claimed(spec: TrackSpec, run: str | None, overwrite: bool) -> Claim:
     """Plan a run and decide how it begins; nothing is written."""
-    spec, url = _absolute(spec, run)
+    spec, url = absolute(spec, run)
     planned = plan_track(spec, url)
     made = plan_run(url, spec, planned)
+    again = [one.target for one in spec.competing if isinstance(one, SegmentSpec)]
+    sources = [spec.labels, *(one for one in spec.competing if isinstance(one, str))]
     claimed = claim_result(
-        made, spec.target, [spec.labels], overwrite=overwrite, is_kind=is_tracking, keeps=True
+        made, spec.target, sources, overwrite=overwrite, is_kind=is_tracking, keeps=True
     )
     _check_edits(claimed)
     if spec.segmentation is None:
         return claimed
-    if claimed.way is Way.NEW and files.names(spec.source):
+    there = next((url for url in (spec.source, *again) if files.names(url)), None)
+    if claimed.way is Way.NEW and there is not None:
         raise OutputExists(
-            f"{spec.source} exists already; track it without a model, or choose another name for "
+            f"{there} exists already; track it without a model, or choose another name for "
             "the labels that are made."
         )
     if claimed.way is Way.REUSE and labels_stay(open_run(url), made):
         return claimed
     check_space(url, planned)
-    return replace(claimed, besides=(spec.source,))
+    return replace(claimed, besides=(spec.source, *again))
 
 
 def _check_edits(claimed: Claim) -> None:
@@ -210,7 +213,7 @@ def _check_edits(claimed: Claim) -> None:
         track_edits.looked_up(edited)
 
 
-def _absolute(spec: TrackSpec, run: str | None) -> tuple[TrackSpec, str]:
+def absolute(spec: TrackSpec, run: str | None) -> tuple[TrackSpec, str]:
     """Give all URLs a form that workers understand."""
     names = ("labels", "output", "image", "edits", "costs", "ctc")
     given = {name: getattr(spec, name) for name in names}
@@ -221,7 +224,11 @@ def _absolute(spec: TrackSpec, run: str | None) -> tuple[TrackSpec, str]:
     url = files.absolute(run or spec.run)
     # Also where none is given: a former run must know what it has made.
     places["output"] = files.absolute(spec.target)
-    return spec.model_copy(update=places), url
+    alternatives = tuple(
+        one if isinstance(how, SegmentSpec) else files.absolute(one)
+        for one, how in zip(spec.alternatives, spec.competing, strict=True)
+    )
+    return spec.model_copy(update=places | {"alternatives": alternatives}), url
 
 
 def _result(run: Run, target: str, seconds: float) -> Tracked:

@@ -52,8 +52,15 @@ BAND = 8
 """Voxels (along x) of each neighbour that a block compares with it."""
 
 
-def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
+def plan_segment(spec: SegmentSpec, run: str, apart: str | None = None) -> list[Step]:
     """Lay out the steps that segment an image.
+
+    Parameters
+    ----------
+    run
+        The run's folder.
+    apart
+        Folder for all that is made of predictions, where these serve several segmentations.
 
     Raises
     ------
@@ -71,6 +78,8 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
     shown = shown.model_copy(update={"region": region})
     steps += [] if spec.intensity else _counting_steps(spec, volume, shown)
     labelled = _labelling(spec, shown, models[0])
+    if apart is not None:
+        labelled = labelled.model_copy(update={"run": apart, "predicted": run})
     if labelled.function is None:
         steps.append(Step("predict", "predict", shown))
     steps.append(Step("label", "label", labelled))
@@ -80,7 +89,7 @@ def plan_segment(spec: SegmentSpec, run: str) -> list[Step]:
     joined, judged = _graph(spec, labelled, volume)
     steps += graph_steps(joined, judged, solver=spec.solver, exact_edges=spec.exact_edges)
     written = write.Spec(
-        run=run, image=spec.image, level=spec.level, target=spec.target, opinions=labelled
+        run=labelled.run, image=spec.image, level=spec.level, target=spec.target, opinions=labelled
     )
     if spec.dims == "slices":
         stacked, written = slice_steps(labelled, volume, written, _stacking(spec, labelled))

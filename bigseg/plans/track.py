@@ -5,6 +5,7 @@ All that can be refused is refused here, before anything is written.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, prod
 
 from bigseg import files
@@ -13,6 +14,7 @@ from bigseg.grid import Index
 from bigseg.io.plan import plan_labels
 from bigseg.io.series import Series, open_series
 from bigseg.io.volume import Volume
+from bigseg.plans.alternatives import plan_alternatives
 from bigseg.plans.channels import resolve_channels
 from bigseg.plans.segment import describe_models, plan_segment
 from bigseg.plans.steps import Step, pyramid_steps
@@ -46,9 +48,10 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
     if spec.of_points:
         return _plan_points(spec, run)
     before, series = _labels(spec, run)
-    _check_target(spec, series)
-    found = _measuring(spec, run, series)
-    learned = learning(spec, run, series.shape[0])
+    more, others = plan_alternatives(spec, run, series, before)
+    _check_target(spec, series, others)
+    found = _measuring(spec, run, series).model_copy(update={"alternatives": others})
+    learned = learning(spec, run, series.shape[0], len(found.sources))
     edited = edited_by(spec, run, series.shape[0], found)
     linked = link.Spec(learned=learned, packs=_packs(spec, found), edited=edited)
     put_together = lineages.Spec(
@@ -57,6 +60,7 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
     written = write_tracks.Spec(found=found, target=spec.target, fill_gaps=spec.fill_gaps)
     steps = [
         *before,
+        *more,
         Step("detect", "detect", found),
         Step("detections", "detections", detections.Spec(found=found)),
         *linking(put_together),
@@ -181,10 +185,13 @@ def _packs(spec: TrackSpec, found: detect.Spec) -> int:
     return max(min(windows * regions, MOST_PACKS), 1)
 
 
-def _check_target(spec: TrackSpec, series: Series) -> None:
+def _check_target(spec: TrackSpec, series: Series, others: Sequence[detect.Source]) -> None:
     """Refuse to write into what is read."""
     target = files.absolute(spec.target)
-    for place in (files.absolute(series.url), *(files.absolute(f) for f in series.frames[:1])):
+    read = [series.url, *series.frames[:1]]
+    for one in others:
+        read += [one.labels, *one.frames[:1]]
+    for place in map(files.absolute, read):
         if target == place or place.startswith(target + "/") or target.startswith(place + "/"):
             raise OutputExists(
                 f"The output {target} and the labels {place} must not lie in each other; choose "

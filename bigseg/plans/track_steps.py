@@ -23,19 +23,28 @@ from bigseg.stages import (
     write_tracks,
 )
 
+NEIGHBOURS, MORE_NEIGHBOURS = 8, 4
+"""Most candidates of an object in another frame, and how many more for each alternative."""
 
-def learning(spec: TrackSpec, run: str, frames: int) -> learn.Spec:
-    """How the numbers behind costs are found, and how objects are linked."""
+
+def learning(spec: TrackSpec, run: str, frames: int, sources: int = 1) -> learn.Spec:
+    """How the numbers behind costs are found, and how objects are linked.
+
+    Objects of several sources may lie around the same places, so that more candidates are needed.
+    """
     settings = Settings(
         mode=spec.mode,
         gap=spec.gap - 1,  # frames in which an object may be missed
+        neighbours=NEIGHBOURS + (sources - 1) * MORE_NEIGHBOURS,
         divisions=spec.divisions,
         max_move=spec.max_step,
         max_division=spec.max_division,
         core_frames=spec.window,
         core_objects=spec.objects_per_block,
     )
-    return learn.Spec(run=run, frames=frames, settings=settings, model=known_costs(spec))
+    return learn.Spec(
+        run=run, frames=frames, sources=sources, settings=settings, model=known_costs(spec)
+    )
 
 
 def known_costs(spec: TrackSpec) -> Model | None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bigseg.errors import SpecError
 from bigseg.specs.segment import SegmentSpec, parse
 
 POINTS = (".csv.gz", ".csv", ".parquet", ".geff")
 """How names of points end."""
+_SETTINGS = re.compile(r"\s*[a-z_]+\s*=")
+"""How settings begin; URLs have no '=' so early."""
 Positive = Annotated[float, Field(gt=0)]
 
 
@@ -53,6 +58,10 @@ class TrackSpec(BaseModel):
     """Model that segments the image first; see `SegmentSpec`."""
     segment: dict[str, Any] = Field(default_factory=dict)
     """Other settings of that segmentation: fields of `SegmentSpec`."""
+    alternatives: tuple[str, ...] = ()
+    """Other labels of the same frames, which compete with the first: at each place those are taken
+    that go best with the frames before and after. With `model` also other settings of that
+    segmentation, as "cellprob_threshold=2": the same predictions, followed again."""
     window: Annotated[int, Field(ge=2)] = 10
     """Frames that one task solves."""
     objects_per_block: Annotated[int, Field(ge=100)] = 20_000
@@ -67,7 +76,7 @@ class TrackSpec(BaseModel):
                 raise ValueError(f"'{name}' is no setting of the segmentation; give it by itself")
         if self.model is not None and self.image is not None:
             raise ValueError("an image is given beside a model; the image is what is tracked")
-        for name in ("image", "ctc", "fill_gaps", "model"):
+        for name in ("image", "ctc", "fill_gaps", "model", "alternatives"):
             if self.of_points and getattr(self, name):
                 raise ValueError(f"'{name}' needs outlines of objects, but points have none")
         return self
@@ -83,6 +92,24 @@ class TrackSpec(BaseModel):
         if self.model is None:
             return None
         return parse({**self.segment, "image": self.labels, "model": self.model})
+
+    @property
+    def competing(self) -> tuple[str | SegmentSpec, ...]:
+        """Alternatives: URLs of labels, and how the image is segmented again.
+
+        Raises
+        ------
+        SpecError
+            Settings that cannot be read, or that do not exist.
+        """
+        first, again, found = self.segmentation, 0, list[str | SegmentSpec]()
+        for one in self.alternatives:
+            if first is None or not _SETTINGS.match(one):
+                found.append(one)
+                continue
+            again += 1
+            found.append(_again(first, one, again))
+        return tuple(found)
 
     @property
     def source(self) -> str:
@@ -108,3 +135,23 @@ class TrackSpec(BaseModel):
             image, _, name = self.source.rstrip("/").rpartition("/labels/")
             return f"{image}.{name}-tracks.bigseg"
         return f"{self.target.rstrip('/')}.bigseg"
+
+
+def _again(first: SegmentSpec, settings: str, number: int) -> SegmentSpec:
+    """How an image is segmented again, with some other settings."""
+    try:
+        values: dict[str, Any] = tomllib.loads(f"_ = {{{settings}}}")["_"]
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(
+            f"The alternative '{settings}' cannot be read ({error}); write name=value, and several "
+            "as name=value, name=value."
+        ) from None
+    if "name" in values or "output" in values:
+        raise SpecError(
+            f"The alternative '{settings}' names its labels; they are called after the first ones."
+        )
+    name = f"{first.name}-alternative-{number}"
+    output = (
+        f"{first.output.removesuffix('.zarr')}-alternative-{number}.zarr" if first.output else None
+    )
+    return parse(first.model_dump() | values | {"name": name, "output": output})

@@ -16,7 +16,10 @@ from bigseg.specs.segment import parse_as
 
 Number = Annotated[int, Field(ge=0)]
 Object = tuple[Number, Annotated[int, Field(ge=1)]]
-"""Frame, from 0, and label in the labels that are tracked."""
+"""Frame, from 0, and label in the labels that are tracked.
+
+Where other labels compete, objects of those go by the label that the table of detections gives.
+"""
 
 
 class Place(BaseModel):
@@ -28,6 +31,8 @@ class Place(BaseModel):
     z: Number = 0
     y: Number
     x: Number
+    alternative: Number = 0
+    """Which labels the object is of, where several compete: 0 is the first."""
 
 
 Named = Object | Place
@@ -134,7 +139,8 @@ def frame_of(one: Named) -> int:
 def name_of(one: Named) -> str:
     """How an object is called in messages."""
     if isinstance(one, Place):
-        return f"the object of frame {one.frame} at z, y, x = {one.z}, {one.y}, {one.x}"
+        among = f" of alternative {one.alternative}" if one.alternative else ""
+        return f"the object of frame {one.frame} at z, y, x = {one.z}, {one.y}, {one.x}{among}"
     return f"label {one[1]} of frame {one[0]}"
 
 

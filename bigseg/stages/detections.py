@@ -1,4 +1,10 @@
-"""One row per object and frame: add up what blocks have measured, frame by frame."""
+"""One row per object and frame: add up what blocks have measured, frame by frame.
+
+Objects are called by frame and label. Where several label images compete, those of the first keep
+their labels; those of the others get numbers above, in the order of sources and labels, and what is
+the same in two of them is one object. A frame then has two tables more: `names`, who is called
+what, and `sets`, of which at most one is real.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +16,13 @@ from numpy.typing import NDArray
 
 from bigseg import files
 from bigseg.core.objects import HIGH, LOW, SUMS, Table
+from bigseg.core.tracking.rivals import compete
 from bigseg.grid import Block, Grid
 from bigseg.io.tables import read_table, read_tables, write_table
 from bigseg.stages import detect
 from bigseg.types import Facts, StageSpec
 
+Ints = NDArray[np.int64]
 COUNTED = ("voxels", *SUMS, "sum_intensity")
 
 
@@ -35,6 +43,19 @@ def frame_url(run: str, frame: int) -> str:
     return files.join(run, "detections", "frames", f"{frame}.parquet")
 
 
+def names_url(run: str, frame: int) -> str:
+    """Where it is how objects of a frame are called: source, id there, label, and whether drawn.
+
+    An object that is not `drawn` is the same as one of an earlier source.
+    """
+    return files.join(run, "detections", "names", f"{frame}.parquet")
+
+
+def sets_url(run: str, frame: int) -> str:
+    """Where the sets of a frame are of which at most one is real: label, number of the set."""
+    return files.join(run, "detections", "sets", f"{frame}.parquet")
+
+
 def check(spec: Spec) -> None:
     """Nothing can be wrong that `detect` has not found."""
 
@@ -43,9 +64,17 @@ def prepare(spec: Spec) -> None:
     """Tables are small objects; nothing has to be created."""
 
 
-def read(spec: Spec, block: Block) -> Table:
-    """Rows of all blocks of a frame."""
-    parts = list(read_tables(detect.parts_url(spec.found.run, b) for b in _blocks(spec, block)))
+def read(spec: Spec, block: Block) -> tuple[Table, Table | None]:
+    """Rows of all blocks of a frame, and what objects of several sources share."""
+    run, blocks = spec.found.run, list(_blocks(spec, block))
+    rows = _together(read_tables(detect.parts_url(run, b) for b in blocks))
+    if not spec.found.alternatives:
+        return rows, None
+    return rows, _together(read_tables(detect.shared_url(run, b) for b in blocks))
+
+
+def _together(tables: Iterator[Table]) -> Table:
+    parts = list(tables)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -55,12 +84,65 @@ def _blocks(spec: Spec, block: Block) -> Iterator[Block]:
     return (grid.block_at((frame, *index)) for index in product(*map(range, grid.counts[1:])))
 
 
-def block(spec: Spec, block: Block, data: Table) -> Facts:
+def block(spec: Spec, block: Block, data: tuple[Table, Table | None]) -> Facts:
     """Write the detections of a frame, ascending labels."""
-    table = joined(data, spec.found.spacing)
-    table["frame"] = np.full(len(table["label"]), block.write[0].start, np.int32)
-    write_table(frame_url(spec.found.run, block.write[0].start), table)
+    (rows, shared), run, frame = data, spec.found.run, block.write[0].start
+    if shared is None:
+        table = joined(rows, spec.found.spacing)
+    else:
+        table, names, sets = _competing(spec, rows, shared)
+        write_table(names_url(run, frame), names)
+        write_table(sets_url(run, frame), sets)
+    table["frame"] = np.full(len(table["label"]), frame, np.int32)
+    write_table(frame_url(run, frame), table)
     return {"detections": len(table["label"])}
+
+
+def _competing(spec: Spec, rows: Table, shared: Table) -> tuple[Table, Table, Table]:
+    """Objects of all sources, how they are called, and their sets."""
+    sources = [
+        joined({name: column[rows["source"] == n] for name, column in rows.items()},
+               spec.found.spacing)
+        for n in range(len(spec.found.sources))
+    ]  # fmt: skip
+    table = _together(iter(sources))
+    counts = [len(one["label"]) for one in sources]
+    table["source"] = np.repeat(np.arange(len(sources), dtype=np.int32), counts)
+    table["id"] = table.pop("label")
+    ours = table["id"][: counts[0]]
+    free = ours.max(initial=np.uint64(0)) + np.arange(1, sum(counts[1:]) + 1, dtype=np.uint64)
+    table["label"] = np.concatenate([ours, free])
+    pairs, voxels = _pairs(table, shared, counts)
+    found = compete(table["source"], table["voxels"], pairs, voxels)
+    drawn = found.same == np.arange(len(found.same))
+    names = {
+        "source": table["source"],
+        "id": table["id"],
+        "label": table["label"][found.same],
+        "drawn": drawn,
+    }
+    member, number = found.conflicts.T
+    sets = {"label": table["label"][member], "set": number}
+    table["claim"] = found.claim
+    return {name: column[drawn] for name, column in table.items()}, names, sets
+
+
+def _pairs(table: Table, shared: Table, counts: list[int]) -> tuple[Ints, Ints]:
+    """Rows of objects of two sources that share voxels, and how many; blocks are added up."""
+    first = np.cumsum([0, *counts])
+    ends = [
+        [
+            first[n] + np.searchsorted(table["id"][first[n] : first[n + 1]], shared[f"id_{side}"])
+            for n in range(len(counts))
+        ]
+        for side in "ab"
+    ]
+    rows = [
+        np.choose(shared[f"source_{side}"].astype(np.int64), ends[k]) for k, side in enumerate("ab")
+    ]
+    pairs, of = np.unique(np.stack(rows, axis=1), axis=0, return_inverse=True)
+    voxels = np.bincount(of.ravel(), shared["voxels"].astype(np.float64), minlength=len(pairs))
+    return pairs.astype(np.int64), voxels.astype(np.int64)
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
@@ -123,6 +205,16 @@ def _extreme(
 def read_frames(run: str, frames: Sequence[int]) -> Iterator[Table]:
     """Detections of some frames, one table each."""
     return read_tables(frame_url(run, frame) for frame in frames)
+
+
+def read_names(run: str, frame: int) -> Table:
+    """How objects of a frame are called, where several sources compete; see `names_url`."""
+    return read_table(names_url(run, frame))
+
+
+def read_sets(run: str, frames: Sequence[int]) -> Iterator[Table]:
+    """Sets of some frames of which at most one is real, one table each."""
+    return read_tables(sets_url(run, frame) for frame in frames)
 
 
 def read_frame(run: str, frame: int) -> Table:

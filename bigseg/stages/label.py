@@ -54,6 +54,8 @@ class Spec(Opinions):
     """Of a usual object, voxels along x."""
     border_threshold: float = 0.5
     parity: bool = False
+    predicted: str | None = None
+    """Run whose predictions are followed; None: its own."""
     function: predict.Spec | None = None
     """How a function is shown the image that makes labels itself, without predictions."""
 
@@ -112,7 +114,8 @@ def read(spec: Spec, block: Block) -> NDArray[np.int8] | Floats | None:
     if spec.function is not None:
         return predict.read_image(spec.function, block.read)
     t, *space = block.read
-    return np.asarray(scratch(predict.predictions_url(spec.run))[(t, slice(None), *space)][0])
+    predictions = scratch(predict.predictions_url(spec.predicted or spec.run))
+    return np.asarray(predictions[(t, slice(None), *space)][0])
 
 
 def block(spec: Spec, block: Block, data: Any) -> Facts:

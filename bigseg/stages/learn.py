@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
 from bigseg import files
@@ -18,14 +20,15 @@ from bigseg.core.objects import Table
 from bigseg.core.tracking import link
 from bigseg.core.tracking.blocks import Core
 from bigseg.core.tracking.costs import Model
-from bigseg.core.tracking.detections import Detections, gather
+from bigseg.core.tracking.detections import Detections, Ints, gather
+from bigseg.core.tracking.rivals import numbered
 from bigseg.errors import SpecError
 from bigseg.grid import Block, Grid
 from bigseg.stages import detections
 from bigseg.types import Facts, StageSpec
 
 POSITION = ("centroid_z", "centroid_y", "centroid_x")
-COLUMNS = ("frame", "label", *POSITION, "voxels", "intensity", "touches_border")
+COLUMNS = ("frame", "label", *POSITION, "voxels", "intensity", "touches_border", "claim")
 
 
 class Spec(StageSpec):
@@ -34,6 +37,8 @@ class Spec(StageSpec):
     run: str
     frames: int
     settings: link.Settings
+    sources: int = 1
+    """From how many label images objects come; those of several compete."""
     model: Model | None = None
     """What is known already, from tracks of a like series; None: it is estimated."""
 
@@ -65,21 +70,35 @@ def read_cores(run: str) -> list[Core]:
 
 def load(spec: Spec, frames: Iterable[int]) -> Detections:
     """Detections of some frames, sorted by frame and label."""
-    tables = list(detections.read_frames(spec.run, list(frames)))
+    frames = list(frames)
+    tables = list(detections.read_frames(spec.run, frames))
     names = [name for name in COLUMNS if name in tables[0]]
-    return gathered({name: np.concatenate([t[name] for t in tables]) for name in names})
+    sets = read_sets(spec, frames, [table["label"] for table in tables])
+    return gathered({name: np.concatenate([t[name] for t in tables]) for name in names}, sets)
 
 
-def gathered(table: Table) -> Detections:
+def read_sets(spec: Spec, frames: Sequence[int], labels: Sequence[NDArray[Any]]) -> Ints | None:
+    """Sets of which at most one is real: rows of some frames that have these labels, and number."""
+    if spec.sources == 1:
+        return None
+    found = [
+        np.stack([np.searchsorted(label, table["label"]), table["set"]], axis=1)
+        for label, table in zip(labels, detections.read_sets(spec.run, frames), strict=True)
+    ]
+    return numbered(found, [len(label) for label in labels])
+
+
+def gathered(table: Table, sets: Ints | None = None) -> Detections:
     """Rows of detections as tracking wants them; points may have no size or brightness."""
     bright = table.get("intensity", np.zeros(0))
     columns = {
         "size": table.get("voxels"),
         "intensity": bright if len(bright) and bool((bright > 0).all()) else None,
         "border": table["touches_border"],
+        "claim": table.get("claim"),
     }
     position = np.stack([table[name] for name in POSITION], axis=1)
-    return gather(table["frame"], table["label"].astype(np.int64), position, columns)
+    return gather(table["frame"], table["label"].astype(np.int64), position, columns, sets)
 
 
 def check(spec: Spec) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from bigseg.core.tracking.descent import detection_table, track_table
 from bigseg.core.tracking.edits import Edits
 from bigseg.core.tracking.filling import gaps
 from bigseg.core.tracking.lineage import Lineages, lineages
+from bigseg.core.tracking.rivals import explained, settled
 from bigseg.errors import ImageError, NotFound
 from bigseg.grid import Block, Grid
 from bigseg.io.tables import read_table, write_table
@@ -32,7 +33,7 @@ MADE_BY = {
 }
 """What steps write into `RUN/tracking/`, besides solutions."""
 BOX = ("z0", "y0", "x0", "z1", "y1", "x1")
-KEPT = ("id", "voxels", "intensity", "touches_border", *BOX)
+KEPT = ("source", "id", "voxels", "intensity", "touches_border", *BOX)
 """Columns of detections that their final table has, too."""
 
 
@@ -99,8 +100,12 @@ class Found:
     """(n,) False for objects that were taken for false."""
     dropped: int
     """Links at faces of parts that disagreed."""
-    deleted: int = 0
+    given: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """Objects that corrections speak of links of."""
+    deleted: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """Objects that corrections say are none."""
+    rivals: int = 0
+    """Objects that are not kept as others that they compete with are."""
 
     def some(self, keep: Bools) -> Found:
         """Only some objects, and the links between them."""
@@ -129,9 +134,22 @@ def read(spec: Spec, block: Block) -> Found:
     keep = np.ones(len(table["frame"]), np.bool_)
     keep[rows.of(rejected["frame"], rejected["label"])] = False
     found = Found(table, np.stack([whole.source, whole.target], 1), whole.gain, keep, dropped)
-    if spec.linked.edited is None:
-        return found
-    return _corrected(found, rows, track_edits.read_edits(spec.run))
+    if spec.linked.edited is not None:
+        found = _corrected(found, rows, track_edits.read_edits(spec.run))
+    sets = learn.read_sets(spec.linked.learned, range(len(tables)), [t["label"] for t in tables])
+    return found if sets is None else _settled(found, sets)
+
+
+def _settled(found: Found, sets: Ints) -> Found:
+    """Keep one of those that compete, where parts have kept several; given links come first."""
+    worth = np.zeros(len(found.keep))
+    for ends in found.links.T:
+        np.add.at(worth, ends, found.gain)
+    worth[found.given] = -np.inf
+    keep = settled(found.keep, worth, sets)
+    rivals = explained(keep, sets)
+    rivals[found.deleted] = False
+    return replace(found.some(keep), rivals=int(rivals.sum()))
 
 
 def _corrected(found: Found, rows: _Rows, edits: Edits) -> Found:
@@ -145,13 +163,15 @@ def _corrected(found: Found, rows: _Rows, edits: Edits) -> Found:
         links=np.concatenate([found.links, given]),
         gain=np.concatenate([found.gain, np.zeros(len(given))]),
         keep=keep,
-        deleted=len(gone),
+        given=np.unique(given),
+        deleted=gone,
     )
 
 
 def block(spec: Spec, block: Block, data: Found) -> Facts:
     """Number tracks and lineages, and write their tables."""
-    rejected = int((~data.keep).sum()) - data.deleted
+    others = len(data.deleted) + data.rivals
+    rejected = int((~data.keep).sum()) - others
     found = _lineages(data)
     if spec.min_length > 1:
         data = data.some(_long_enough(data.keep, found, spec.min_length))
@@ -163,14 +183,24 @@ def block(spec: Spec, block: Block, data: Found) -> Facts:
     return {
         "detections": len(data.keep),
         "rejected": rejected,
-        "deleted": data.deleted,
-        "short": int((~data.keep).sum()) - rejected - data.deleted,
+        "deleted": len(data.deleted),
+        "rivals": data.rivals,
+        "short": int((~data.keep).sum()) - rejected - others,
+        "sources": _from_each(spec, data),
         "tracks": len(found),
         "lineages": int(found.lineage.max(initial=0)),
         "divisions": int((found.daughters > 1).sum()),
         "links": len(data.links),
         "dropped_links": data.dropped,
     }
+
+
+def _from_each(spec: Spec, data: Found) -> list[int]:
+    """How many objects are taken from each source."""
+    if "source" not in data.table:
+        return [int(data.keep.sum())]
+    source, count = data.table["source"][data.keep], spec.linked.learned.sources
+    return [int(n) for n in np.bincount(source, minlength=count)]
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
@@ -248,7 +278,8 @@ def _write_gaps(spec: Spec, table: Table, found: Lineages) -> None:
         here = missed.frame == frame
         columns: Table = {"track": missed.track[here], "part": missed.part[here]}
         for side, row in (("before", missed.before[here]), ("after", missed.after[here])):
-            columns |= {f"{side}_{name}": table[name][row] for name in ("frame", "label", *BOX)}
+            names = ("frame", "label", "source", "id", *BOX)
+            columns |= {f"{side}_{name}": table[name][row] for name in names if name in table}
         write_table(gaps_url(spec.run, frame), columns)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from bigseg.io.plan import plan_image, plan_labels
 from bigseg.io.series import Series
 from bigseg.io.tables import read_table, write_table
 from bigseg.io.volume import Volume
-from bigseg.stages import detect, lineages
+from bigseg.stages import detect, detections, lineages
 from bigseg.types import Facts, StageSpec
 
 
@@ -46,10 +47,10 @@ class Spec(StageSpec):
 class Loaded:
     """What a block needs."""
 
-    labels: NDArray[Any]
-    """(z, y, x) as given."""
-    ids: Table
-    """`label` and `track` of the detections of the frame."""
+    labels: tuple[NDArray[Any], ...]
+    """(z, y, x) as given, of each source."""
+    ids: tuple[Table, ...]
+    """`label` and `track` of the objects that each has in the frame."""
     missed: tuple[tuple[int, Piece], ...] = ()
     """Tracks that miss their object in this frame, and what is drawn for each."""
 
@@ -94,16 +95,29 @@ def prepare(spec: Spec) -> None:
 
 def read(spec: Spec, block: Block) -> Loaded:
     """Labels of a block, and the tracks of the objects of its frame."""
-    labels = detect.series_of(spec.found).read(block.write)
-    frame = block.write[0].start
-    ids = read_table(lineages.ids_url(spec.found.run, frame))
+    ids = _ids(spec, block.write[0].start)
+    labels = tuple(detect.series_of(spec.found, n).read(block.write) for n in range(len(ids)))
     return Loaded(labels, ids, _missed(spec, block) if spec.fill_gaps else ())
+
+
+def _ids(spec: Spec, frame: int) -> tuple[Table, ...]:
+    """Tracks of the objects of a frame, by their labels in each source; 0 if not drawn from it."""
+    ids = read_table(lineages.ids_url(spec.found.run, frame))
+    if not spec.found.alternatives:
+        return (ids,)
+    names = detections.read_names(spec.found.run, frame)
+    track = ids["track"][np.searchsorted(ids["label"], names["label"])] * names["drawn"]
+    sources = (names["source"] == n for n in range(len(spec.found.sources)))
+    return tuple({"label": names["id"][own], "track": track[own]} for own in sources)
 
 
 def block(spec: Spec, block: Block, data: Loaded) -> Facts:
     """Number the objects of a block by track and write it: whole shards that no other touches."""
     plan = label_image(spec)
-    final = tracked(data.labels, data.ids, np.uint64 if plan.dtype.itemsize == 8 else np.uint32)
+    dtype = np.uint64 if plan.dtype.itemsize == 8 else np.uint32
+    final, *others = map(tracked, data.labels, data.ids, repeat(dtype))
+    for other in others:  # where outlines cross, the earlier source draws
+        final = np.where(final == 0, other, final)
     drawn = []
     for track, piece in data.missed:  # ascending, so that all blocks agree on who comes first
         if paste(final, piece, track):
@@ -156,9 +170,12 @@ def _may_meet(rows: Table, block: Block) -> NDArray[np.bool_]:
 
 def _piece(spec: Spec, rows: Table, side: str, row: int) -> Piece | None:
     """An object in the frame before or after, in voxels of the frame."""
-    frame, label = int(rows[f"{side}_frame"][row]), int(rows[f"{side}_label"][row])
+    several = bool(spec.found.alternatives)
+    source = int(rows[f"{side}_source"][row]) if several else 0
+    frame = int(rows[f"{side}_frame"][row])
+    label = int(rows[f"{side}_{'id' if several else 'label'}"][row])
     box = [slice(int(rows[f"{side}_{a}0"][row]), int(rows[f"{side}_{a}1"][row])) for a in "zyx"]
-    labels = detect.series_of(spec.found).read((slice(frame, frame + 1), *box))
+    labels = detect.series_of(spec.found, source).read((slice(frame, frame + 1), *box))
     piece = cut(labels, [label]).get(label)
     if piece is None:
         return None

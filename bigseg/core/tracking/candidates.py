@@ -52,6 +52,20 @@ def join(parts: list[Candidates]) -> Candidates:
     return Candidates(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
 
 
+def taken(c: Candidates, links: Bools, divisions: Bools) -> Candidates:
+    """Return some links and some divisions."""
+    return Candidates(
+        c.source[links], c.target[links], c.gain[links],
+        c.mother[divisions], c.daughters[divisions], c.born[divisions],
+    )  # fmt: skip
+
+
+def among(c: Candidates, real: Bools) -> Candidates:
+    """Return candidates all of whose ends are real."""
+    born = real[c.mother] & real[c.daughters].all(axis=1)
+    return taken(c, real[c.source] & real[c.target], born)
+
+
 def near(a: Floats, b: Floats, radius: float, k: int, *, both: bool) -> tuple[Ints, Ints]:
     """Pairs of points of `a` and `b`: the `k` nearest within `radius`, of `a`, or of both sides.
 

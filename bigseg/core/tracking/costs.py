@@ -15,11 +15,18 @@ opposite sides of where it would have been: their *middle* is displaced like a s
     disappear  -log P(disappears)
     false      -log P(false) - log density - log f(size among all) + log-odds of the score
                + CAUTION
+    rival      -log density
 
-As every object is explained exactly once as a start (moved to, born, appeared or false), densities
-of the same dimension are compared whatever is chosen, so that costs need no weights. All numbers
-of the story are in `Model`; `rates.estimate` gets them from the series itself, `fit` from known
-links.
+Several segmentations may have drawn the same frame. A drawing is a *rival* if another one that it
+competes with is real: that explains it, so it is not false, and it costs its place only. Two
+objects then cost as many densities as one that covers both, and how they go on decides. What a
+drawing explains besides itself, as far as it covers it, is its `Detections.claim`; where none of
+several is real, they cost about what one false detection does.
+
+As every object is explained exactly once as a start (moved to, born, appeared, false or a rival),
+densities of the same dimension are compared whatever is chosen, so that costs need no weights. All
+numbers of the story are in `Model`; `rates.estimate` gets them from the series itself, `fit` from
+known links.
 """
 
 from __future__ import annotations
@@ -153,17 +160,21 @@ def nodes(d: Detections, model: Model, frames: tuple[int, int] | None = None) ->
         not given.
     """
     at_border = np.zeros(len(d), np.bool_) if d.border is None else d.border
-    anywhere = np.full(len(d), -math.log(model.density))
-    logs = None
+    place = np.full(len(d), -math.log(model.density))
+    anywhere, logs = place, None
     if model.sizes is not None and d.size is not None:
         logs = np.log(d.size)
-        anywhere = anywhere + model.sizes.among_all(logs, d.frame)
+        anywhere = place + model.sizes.among_all(logs, d.frame)
     appear = anywhere - np.log(np.where(at_border, model.appears_at_border, model.appears))
     disappear = -np.log(np.where(at_border, model.disappears_at_border, model.disappears))
     first, last = frames or (0, d.frames - 1)
     appear[d.frame == first] = anywhere[d.frame == first]
     disappear[d.frame == last] = 0
     false = anywhere - math.log(model.false) + CAUTION
+    if d.claim is not None and d.conflicts is not None:
+        # What keeps an object saves what its rivals would cost as false ones, too.
+        rival = np.unique(d.conflicts[:, 0])
+        false[rival] = place[rival] + d.claim[rival] * (CAUTION - math.log(model.false))
     if d.score is not None:
         false = false + np.log(d.score / (1 - d.score))
     return Nodes(appear, disappear, false, logs)

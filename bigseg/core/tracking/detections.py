@@ -19,7 +19,7 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-COLUMNS = ("size", "intensity", "border", "score")
+COLUMNS = ("size", "intensity", "border", "score", "claim")
 """What may be known of objects besides their place."""
 
 
@@ -46,6 +46,9 @@ class Detections:
     """(n,) probability of being an object at all, within (0, 1)."""
     conflicts: Ints | None = None
     """(m, 2) row of a detection, number of a set: at most one of a set can be real."""
+    claim: Floats | None = None
+    """(n,) how many objects' worth each explains if it is real: itself, and rivals of other
+    segmentations, as far as it covers them; 1 without rivals. See `rivals`."""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -82,6 +85,7 @@ class Detections:
             intensity=None if self.intensity is None else self.intensity[rows],
             border=None if self.border is None else self.border[rows],
             score=None if self.score is None else self.score[rows],
+            claim=None if self.claim is None else self.claim[rows],
         )
         if self.conflicts is None:
             return part
@@ -107,7 +111,7 @@ def gather(
     position
         (n, 3) z, y, x in physical units; (n, 2) is y, x.
     columns
-        Those there are of size, intensity, border and score; see `Detections`.
+        Those there are of size, intensity, border, score and claim; see `Detections`.
     conflicts
         (m, 2) row (of the arrays as given), number of the set.
 
@@ -139,6 +143,7 @@ def gather(
         border=given["border"][order].astype(np.bool_) if "border" in given else None,
         score=numbers.get("score"),
         conflicts=sets,
+        claim=numbers.get("claim"),
     )
     _check_rows(found)
     return found
@@ -193,7 +198,7 @@ def _check_rows(d: Detections) -> None:
     twice[1:] = (np.diff(d.frame) == 0) & (np.diff(d.label) == 0)
     _first(d, twice, "occurs twice; give each object of a frame a label of its own", d.label)
     _first(d, ~np.isfinite(d.position).all(1), "has the position {}", d.position)
-    for name in ("size", "intensity"):
+    for name in ("size", "intensity", "claim"):
         column = getattr(d, name)
         if column is not None:
             _first(d, ~(np.isfinite(column) & (column > 0)), f"has the {name} {{}}", column)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bigseg.core.tracking import assign, blocks, candidates, costs, motion, program, rates
+from bigseg.core.tracking import assign, blocks, candidates, costs, motion, program, rates, rivals
 from bigseg.core.tracking import drift as drifts
 from bigseg.core.tracking.blocks import Core, Links
 from bigseg.core.tracking.candidates import Candidates, Reach
@@ -127,7 +127,24 @@ def link(d: Detections, settings: Settings | None = None) -> Linked:
     real = np.ones(len(d), np.bool_)
     for part in found:
         real[part.rejected] = False
+    links, real = settled(links, real, d)
     return Linked(links, real, model, reach_of(model, settings), tuple(found), dropped)
+
+
+def settled(links: Links, real: Bools, d: Detections) -> tuple[Links, Bools]:
+    """Links and real detections once no rivals are left that parts have chosen differently.
+
+    Those with the links of most gain remain.
+    """
+    if d.conflicts is None:
+        return links, real
+    worth = np.zeros(len(d))
+    for ends in (links.source, links.target):
+        np.add.at(worth, ends, links.gain)
+    keep = rivals.settled(real, worth, d.conflicts)
+    left = keep[links.source] & keep[links.target]
+    links = Links(links.source[left], links.target[left], links.division[left], links.gain[left])
+    return blocks.stitch([links])[0], keep  # a division of which one daughter is left is none
 
 
 def bordered(d: Detections) -> Detections:
@@ -177,6 +194,7 @@ def find_drift(d: Detections) -> Drift:
     """Find where the image of each frame of a series has drifted to; nothing if it does not."""
     if not len(d):
         return ()
+    d = rivals.unrivalled(d)
     found = drifts.drift(d, rates.density(d)[1])
     return tuple((z, y, x) for z, y, x in found.tolist()) if found.any() else ()
 
@@ -319,10 +337,14 @@ def solve(
     if settings.mode == "fast":
         known = d, n, model, replace(reach, neighbours=min(reach.neighbours, 5)), drift
         c = allowed(candidates.join([candidates.onward(*known, t) for t in frames]), bans)
-        near = assign.solve(c, n, d.conflicts, settings.seconds)
-        left = assign.open_ends(near, len(d), d.conflicts)
+        real = rivals.decided(c, n, d.conflicts, settings.seconds)
+        c = candidates.among(c, real)
+        near = assign.solve(c, n, None, settings.seconds)
+        out, into = assign.open_ends(near, len(d), None)
+        left = out & real, into & real
         more = candidates.join([candidates.over_gaps(*known, t, left) for t in frames])
-        c, chosen = assign.with_gaps(near, c, allowed(more, bans), n, d.conflicts, settings.seconds)
+        c, chosen = assign.with_gaps(near, c, allowed(more, bans), n, None, settings.seconds)
+        chosen = replace(chosen, real=chosen.real & real)
     else:
         c = candidates.join([candidates.leaving(d, n, model, reach, drift, t) for t in frames])
         c = allowed(c, bans)

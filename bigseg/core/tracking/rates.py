@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from bigseg.core.tracking import costs
+from bigseg.core.tracking import costs, rivals
 from bigseg.core.tracking.blocks import Links
 from bigseg.core.tracking.costs import Model, Sizes, Spread
 from bigseg.core.tracking.detections import Bools, Detections, Floats, Ints
@@ -67,6 +67,7 @@ def first(d: Detections, gap: int) -> Model:
     gap
         Most frames that a link spans.
     """
+    d = rivals.unrivalled(d)
     dimensions = d.dimensions
     per_volume, spacing = density(d)
     steps = _mutual_steps(d)
@@ -189,6 +190,8 @@ def fit(d: Detections, known: Known, motion: Motion, before: Model) -> Model:
     at_border = np.zeros(len(d), np.bool_) if d.border is None else d.border
     rate = counts.share
     inside = ~at_border
+    # Another drawing of an object that is real is neither false nor an object.
+    judged = ~rivals.explained(known.real, d.conflicts)
     return Model(
         dimensions=before.dimensions,
         density=before.density,
@@ -201,7 +204,7 @@ def fit(d: Detections, known: Known, motion: Motion, before: Model) -> Model:
         appears_at_border=rate(counts.appeared, counts.after_first & at_border, "appears", 2),
         disappears_at_border=rate(counts.gone, counts.before_last & at_border, "disappears", 2),
         missed=counts.missed(d, known),
-        false=rate(~known.real, np.ones(len(d), np.bool_), "false"),
+        false=rate(~known.real, judged, "false"),
         sizes=_sizes(d, known, before, balance),
     )
 
