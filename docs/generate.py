@@ -20,7 +20,8 @@ import typer
 import bigseg
 from bigseg.cli.app import app
 from bigseg.core.representations import THRESHOLDS
-from bigseg.nets.published import BUNDLED, PUBLISHED, RESTORER, SIZER, Published
+from bigseg.nets.publication import RESTORER, SIZER, Published
+from bigseg.nets.published import BUNDLED, PUBLISHED
 from bigseg.specs.segment import SegmentSpec
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -12,7 +12,7 @@ from bigseg.cli.options import Debug, Json, Quiet, examples, say
 
 if TYPE_CHECKING:
     from bigseg.nets.download import Progress
-    from bigseg.nets.published import Published
+    from bigseg.nets.publication import Published
 
 app = typer.Typer(
     help="Show published models, and fetch them.\n\nWithout a command: list them.",

@@ -32,10 +32,24 @@ class Architecture:
     outputs: Callable[[Shapes], int]
     """Output maps."""
     tile: Callable[[Shapes], int] | None = None
-    """Edge of the only tiles it takes, pixels; None: any multiple of 16."""
+    """Edge of the only tiles it is shown, pixels; None: any multiple of 16."""
+    any_channels: bool = False
+    """Whether channels come in any order, and may be fewer; else what is missing is zeros."""
+    any_diameter: bool = False
+    """Whether it was trained on objects of all sizes: diameters in its files say nothing."""
 
 
 ARCHITECTURES = (
+    Architecture(
+        "CP-DINO",
+        "cellpose_dino",
+        "encoder.cls_token",
+        channels=lambda shapes: shapes["encoder.patch_embed.proj.weight"][1],
+        outputs=lambda shapes: shapes["out.weight"][0] // shapes["W2"][-1] ** 2,
+        tile=lambda _: 384,  # others would fit, but places are parts of tiles, these in training
+        any_channels=True,
+        any_diameter=True,
+    ),
     Architecture(
         "Cellpose-SAM",
         "cellpose_sam",
@@ -43,6 +57,16 @@ ARCHITECTURES = (
         channels=lambda shapes: shapes["encoder.patch_embed.proj.weight"][1],
         outputs=lambda shapes: shapes["out.weight"][0] // shapes["W2"][-1] ** 2,
         tile=lambda s: s["encoder.pos_embed"][1] * s["encoder.patch_embed.proj.weight"][2],
+        any_channels=True,
+        any_diameter=True,
+    ),
+    Architecture(
+        "Cellpose transformer",
+        "cellpose_transformer",
+        "net.encoder.patch_embed1.proj.weight",
+        channels=lambda shapes: shapes["net.encoder.patch_embed1.proj.weight"][1],
+        outputs=lambda shapes: shapes["net.segmentation_head.0.weight"][0],
+        tile=lambda _: 224,  # its attention depends on how many places there are
     ),
     Architecture(
         "Scellseg network",

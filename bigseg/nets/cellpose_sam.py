@@ -7,7 +7,7 @@ weights, so a published state dict loads strictly.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bigseg.errors import WeightsError
+from bigseg.nets.cellpose_unet import DIAMETERS
 from bigseg.nets.relative_attention import Attention
 
 CHANNELS = 3
@@ -121,9 +122,16 @@ class CellposeSam(nn.Module):
         Sizes of the layers.
     outputs
         Number of output maps: 3, and one more for each semantic class, background included.
+    diameters
+        Which diameters are stored with the weights; some published files hold none. Not used.
     """
 
-    def __init__(self, sizes: Sizes | None = None, outputs: int = FLOW_MAPS) -> None:
+    def __init__(
+        self,
+        sizes: Sizes | None = None,
+        outputs: int = FLOW_MAPS,
+        diameters: Collection[str] = DIAMETERS,
+    ) -> None:
         super().__init__()
         sizes = sizes or Sizes()
         self.outputs = outputs
@@ -132,15 +140,15 @@ class CellposeSam(nn.Module):
         self.tile = sizes.patch * sizes.tokens
         """Edge of the tiles, in pixels; no other size fits."""
         maps = outputs * sizes.patch**2
-        self.diam_labels = nn.Parameter(torch.tensor([30.0]), requires_grad=False)
-        self.diam_mean = nn.Parameter(torch.tensor([30.0]), requires_grad=False)
+        for name in sorted(diameters):  # in the order of the original's files
+            self.register_parameter(name, nn.Parameter(torch.tensor([30.0]), requires_grad=False))
         # The original rearranges pixels by a product with this constant, which files contain.
         self.W2 = nn.Parameter(
             torch.eye(maps).view(maps, outputs, sizes.patch, sizes.patch), requires_grad=False
         )
         self.encoder = Encoder(sizes)
         self.out = nn.Conv2d(sizes.neck, maps, 1)
-        check = _check_rearrangement
+        check = check_rearrangement
         self.register_load_state_dict_post_hook(check)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -170,11 +178,13 @@ class CellposeSam(nn.Module):
         return functional.pixel_shuffle(self.out(self.encoder(x)), self.patch)
 
 
-def _check_rearrangement(net: CellposeSam, _: object) -> None:
-    eye = torch.eye(len(net.W2), dtype=net.W2.dtype, device=net.W2.device)
-    if not torch.equal(net.W2.flatten(1), eye):
+def check_rearrangement(net: nn.Module, _: object) -> None:
+    """Refuse weights of Cellpose 4 whose constant `W2` was changed, as nothing here uses it."""
+    constant = net.get_parameter("W2")
+    eye = torch.eye(len(constant), dtype=constant.dtype, device=constant.device)
+    if not torch.equal(constant.flatten(1), eye):
         raise WeightsError(
-            "'W2' is not the fixed rearrangement of pixels of Cellpose-SAM (an identity matrix): "
+            "'W2' is not the fixed rearrangement of pixels of Cellpose 4 (an identity matrix): "
             "the file is damaged, or of a network that was changed."
         )
 
@@ -200,6 +210,7 @@ def build(shapes: Mapping[str, tuple[int, ...]]) -> CellposeSam:
         neck=shapes["encoder.neck.0.weight"][0],
         tables=tuple(rows for rows, _ in tables),
     )
+    stored = [name for name in DIAMETERS if name in shapes]
     with torch.device("meta"):  # initial values of 300 million weights would take seconds
-        net = CellposeSam(sizes, shapes["W2"][1])
+        net = CellposeSam(sizes, shapes["W2"][1], stored)
     return net.to_empty(device="cpu")

@@ -29,7 +29,8 @@ from bigseg import files
 from bigseg.errors import NotFound, WeightsError
 from bigseg.nets.catalogue import cache, cached, place, user_cache
 from bigseg.nets.download import Facts, Patience, Progress, download, verify
-from bigseg.nets.published import BUNDLED, PUBLISHED, SIZER, Archive, Published
+from bigseg.nets.publication import SIZER, Archive, Published
+from bigseg.nets.published import BUNDLED, PUBLISHED
 from bigseg.nets.size_model import read_size_model
 from bigseg.nets.tensors import read_shapes
 

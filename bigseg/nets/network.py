@@ -88,7 +88,7 @@ class TorchNet:
     half: bool
     """Whether matrix products run in bfloat16."""
     fill: bool = True
-    """Whether missing channels are shown as zeros; Cellpose-SAM takes fewer as they are."""
+    """Whether missing channels are shown as zeros; networks of Cellpose 4 take fewer."""
 
     @torch.inference_mode()
     def __call__(self, tiles: Floats) -> Floats:
@@ -214,7 +214,7 @@ def load(
     module = module.to(device, torch.bfloat16 if half else torch.float32)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     vectors = has_vectors(known.representation)
-    fill = known.tile is None
+    fill = not known.any_channels
     return TorchNet(module, known.channels, known.outputs, vectors, device, half, fill)
 
 

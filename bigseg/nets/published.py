@@ -4,98 +4,41 @@ Where the facts come from
 -------------------------
 addresses, names of files
     cellpose 3.1.1.3, models.py (`_MODEL_URL`, `model_path`, `size_model_path`) and denoise.py
-    (`MODEL_NAMES`); cellpose 4.2.1.1, models.py (`_MODEL_URL`, `MODEL_NAMES`).
+    (`MODEL_NAMES`); cellpose 4.2.1.1, models.py (`_MODEL_URL`, `MODEL_NAMES`); docs/models.rst of
+    cellpose 3.1.1.3 (models of Cellpose 2).
 purposes, channels, training diameters
-    docs/models.rst of cellpose 3.1.1.1 and 4; for restoration `DenoiseModel` in denoise.py.
+    docs/models.rst of cellpose 2.2.3, 3.1.1.1 and 4; for restoration `DenoiseModel` in denoise.py;
+    for transformers and the NeurIPS challenge paper/3.0 and paper/neurips of cellpose 3.1.1.3.
 licences
     BSD-3-Clause, as Cellpose's authors say in its issue 192 and on the page of the weights of
     Cellpose-SAM; the note on their data is that of the READMEs of cellpose 3.1.1.3 and 4.2.1.1.
-    Scellseg: the two licences in its source package.
+    CP-DINO was trained from weights of DINOv3, whose licence covers what is derived from them.
 bytes and SHA-256
     Cellpose publishes none. Those given here are reported alike by at least two unrelated public
     projects that record what they downloaded. Where none is given, the file is held against what
     the server says of it and its digest is recorded (see fetch.py).
-    Scellseg: of the files in its source package, whose own digest PyPI publishes.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # it loads compiled code, for which a mere listing should not wait
-    from bigseg.core.representations import Name
+from bigseg.nets.publication import (
+    BSD_NC,
+    CELLS,
+    DINO,
+    RESTORER,
+    SAM,
+    SIZER,
+    TRANSFORMER,
+    UNET,
+    Published,
+)
+from bigseg.nets.published_scellseg import scellseg_models
 
 CELLPOSE3 = "https://www.cellpose.org/models/"
 CELLPOSE4 = "https://huggingface.co/mouseland/cellpose-sam/resolve/main/"
 
 BSD = "BSD-3-Clause"
-BSD_NC = "BSD-3-Clause; trained on some CC-BY-NC data"
-
-UNET = "Cellpose residual U-Net"
-SAM = "Cellpose-SAM"
-SCELLSEG = "Scellseg network"
-RESTORER = "Cellpose restoration network"
-SIZER = "Cellpose size model"
-
-CELLS = ("cells", "nuclei")
-
-
-@dataclass(frozen=True)
-class Archive:
-    """A source package on PyPI that holds weights; it is never installed."""
-
-    name: str
-    url: str
-    sha256: str
-    bytes: int
-
-
-SCELLSEG_SOURCE = Archive(
-    "scellseg==0.1.8",
-    "https://files.pythonhosted.org/packages/ec/21/"
-    "db683293845d6df1bc29c549b60931b5de7f8cfb321ad51f01cccd90c369/scellseg-0.1.8.tar.gz",
-    "084c5f1b12d0d97f0c3d0880ae579c1b7c4f7dea2203486bd11ba4c640a92d3c",
-    101_599_098,
-)
-
-
-@dataclass(frozen=True)
-class Published:
-    """A model that somebody published."""
-
-    name: str
-    """What it is called here, and its file in the cache."""
-    purpose: str
-    architecture: str
-    licence: str
-    channels: tuple[str, ...]
-    """What the channels of its input show; empty for a size model."""
-    source: str
-    """URL of the file, or its path in the archive."""
-    diameter: float = 30.0
-    """Pixels that objects were resized to for its training."""
-    archive: Archive | None = None
-    bytes: int | None = None
-    """Size of the file, where it is known beforehand."""
-    sha256: str | None = None
-    size_model: str | None = None
-    """Name of the model that estimates the diameter for this one."""
-    representation: Name = "flows"
-    """What its outputs mean."""
-    threshold: float | None = None
-    """Logit of an object that its publisher uses; None: that of the representation."""
-
-    @property
-    def filename(self) -> str:
-        """What its publisher calls the file."""
-        return self.source.rpartition("/")[2]
-
-    @property
-    def origin(self) -> str:
-        """Where it comes from, in one word."""
-        return self.source if self.archive is None else f"pypi:{self.archive.name}/{self.source}"
-
+BSD_DINO = "BSD-3-Clause and DINOv3 License; trained on some CC-BY-NC data"
 
 BUNDLED = Published(
     name="nuclei",
@@ -110,28 +53,51 @@ BUNDLED = Published(
 """The model in this package; its model card is bigseg/models/README.md."""
 
 
+ANY_CELLS = "cells and nuclei of any kind"
+
+
+def _of_any_cells() -> tuple[Published, ...]:
+    rows = (
+        (
+            "cpsam_v2",
+            "Cellpose 4's default",
+            SAM,
+            1_233_586_851,
+            "0f1cc3f7ecdd8a037a57c6c48d9d8921391be4cbce3fa9f13c3e3a2e1253c667",
+        ),
+        (
+            "cpsam",
+            "the first Cellpose-SAM",
+            SAM,
+            1_233_587_898,
+            "e1440429eb384f95afe32bcba6510f90d518eaedc917ede549bed6804004abe2",
+        ),
+        ("cpdino", "Cellpose 4 on DINOv3 instead of SAM", DINO, None, None),
+        (
+            "cpdino-vitb",
+            "like cpdino, of a third of its size",
+            DINO,
+            343_599_997,
+            "3ed4c06a3963ab13ff377d4e2957174aaaf637434eb031ae9931fcbfaf9a217f",
+        ),
+    )
+    return tuple(
+        Published(
+            name=name,
+            purpose=f"{ANY_CELLS}; {what}",
+            architecture=architecture,
+            licence=BSD_NC if architecture == SAM else BSD_DINO,
+            channels=("any", "any", "any"),
+            source=f"{CELLPOSE4}{name}",
+            bytes=size,
+            sha256=sha256,
+        )
+        for name, what, architecture, size, sha256 in rows
+    )
+
+
 def _segmenting() -> tuple[Published, ...]:
     return (
-        Published(
-            name="cpsam_v2",
-            purpose="cells and nuclei of any kind; Cellpose 4's default",
-            architecture=SAM,
-            licence=BSD_NC,
-            channels=("any", "any", "any"),
-            source=f"{CELLPOSE4}cpsam_v2",
-            bytes=1_233_586_851,
-            sha256="0f1cc3f7ecdd8a037a57c6c48d9d8921391be4cbce3fa9f13c3e3a2e1253c667",
-        ),
-        Published(
-            name="cpsam",
-            purpose="cells and nuclei of any kind; the first Cellpose-SAM",
-            architecture=SAM,
-            licence=BSD_NC,
-            channels=("any", "any", "any"),
-            source=f"{CELLPOSE4}cpsam",
-            bytes=1_233_587_898,
-            sha256="e1440429eb384f95afe32bcba6510f90d518eaedc917ede549bed6804004abe2",
-        ),
         Published(
             name="cyto3",
             purpose="cells of many kinds, trained on nine data sets",
@@ -189,6 +155,40 @@ SPECIAL = {
 }
 """Models of Cellpose 3 for one data set each: purpose and licence."""
 
+STYLED = {
+    "tissuenet": ("cells in tissue; TissueNet, Cellpose 2", CELLS),
+    "livecell": ("living cells in phase contrast; LIVECell, Cellpose 2", CELLS[:1]),
+    "general": ("cells; Cellpose's data, TissueNet and LIVECell, Cellpose 2", CELLS),
+    **dict.fromkeys(("CP", "CPx"), ("cells of one style; Cellpose 2", CELLS)),
+    **dict.fromkeys(
+        ("TN1", "TN2", "TN3"),
+        ("cells in tissue of one style; part of TissueNet, Cellpose 2", CELLS),
+    ),
+    **dict.fromkeys(
+        ("LC1", "LC2", "LC3", "LC4"),
+        ("living cells of one style; part of LIVECell, Cellpose 2", CELLS[:1]),
+    ),
+}
+"""Models of Cellpose 2: purpose and channels."""
+
+TRANSFORMERS_AND_CHALLENGE = (
+    ("transformer_cp3", "cells of many kinds; a transformer trained as cyto3", TRANSFORMER, CELLS),
+    (
+        "neurips_cellpose_transformer",
+        "cells in colour, grey as 0,0,0; a transformer, NeurIPS challenge",
+        TRANSFORMER,
+        ("any", "any", "any"),
+    ),
+    (
+        "neurips_cellpose_default",
+        "cells in colour, grey as 0,0,0; NeurIPS challenge",
+        UNET,
+        ("any", "any", "any"),
+    ),
+    ("neurips_grayscale_cyto2", "cells in grey; NeurIPS challenge", UNET, CELLS[:1]),
+)
+"""Further models of Cellpose 3: name, purpose, architecture and channels."""
+
 RESTORING = {
     "denoise": "removes noise",
     "deblur": "removes blur",
@@ -209,6 +209,14 @@ def _special() -> tuple[Published, ...]:
     return tuple(
         Published(name, purpose, UNET, licence, CELLS, CELLPOSE3 + name)
         for name, (purpose, licence) in SPECIAL.items()
+    )
+
+
+def _further() -> tuple[Published, ...]:
+    rows = [(name, purpose, UNET, channels) for name, (purpose, channels) in STYLED.items()]
+    return tuple(
+        Published(name, purpose, architecture, BSD_NC, channels, CELLPOSE3 + name)
+        for name, purpose, architecture, channels in (*TRANSFORMERS_AND_CHALLENGE, *rows)
     )
 
 
@@ -246,58 +254,17 @@ def _sizing() -> tuple[Published, ...]:
     )
 
 
-def _scellseg() -> tuple[Published, ...]:
-    rows = (
-        (
-            "scellseg",
-            "cells, to be adapted to a style with few images; Scellseg",
-            "scellseg",
-            28_101_351,
-            "37bd9eb7805ea4389dd0eb9e3f5afca8889b42e22daaf8cc0478bd14d5bb24db",
-        ),
-        (
-            "scellseg_cellpose",
-            "cells; Cellpose as pre-trained for Scellseg",
-            "cellpose",
-            26_568_295,
-            "70885242cf9720cabd973fca8b014010e69609924b5f9fe007ae37198220b4e9",
-        ),
-        (
-            "scellseg_hover",
-            "cells; HoVer maps, as pre-trained for Scellseg",
-            "hover",
-            26_858_855,
-            "66253db62cb7f470a9652e0848984b6227eafb2813bf0c638ea0692df0ad40c9",
-        ),
-        (
-            "size_scellseg",
-            "diameter of objects, for scellseg",
-            "size_compute.npy",
-            5_351,
-            "87bcf523c13d72e61a99358babe531f67b3f0eca466eb4b6616d1430caeeebee",
-        ),
-    )
-    return tuple(
-        Published(
-            name=name,
-            purpose=purpose,
-            architecture=SIZER if file.endswith(".npy") else SCELLSEG,
-            licence=BSD_NC,
-            channels=() if file.endswith(".npy") else CELLS,
-            source=f"scellseg/assets/pretrained_models/{file}",
-            archive=SCELLSEG_SOURCE,
-            bytes=size,
-            sha256=sha256,
-            size_model=None if file.endswith(".npy") else "size_scellseg",
-            representation="hover" if name.endswith("hover") else "flows",
-            threshold=0.5,
-        )
-        for name, purpose, file, size, sha256 in rows
-    )
-
-
 PUBLISHED = {
     model.name: model
-    for model in (*_segmenting(), *_special(), *_scellseg(), *_restoring(), *_sizing())
+    for rows in (
+        _of_any_cells,
+        _segmenting,
+        _special,
+        _further,
+        scellseg_models,
+        _restoring,
+        _sizing,
+    )
+    for model in rows()
 }
 """Published models that can be fetched, by name."""

@@ -46,7 +46,9 @@ class Model:
     threshold: float
     """Logit of an object, as published."""
     tile: int | None = None
-    """Edge of the only tiles it takes, pixels."""
+    """Edge of the only tiles it is shown, pixels."""
+    any_channels: bool = False
+    """Whether channels come in any order, and may be fewer."""
     size_model: str | None = None
     """Name of the published model that estimates the diameter for it."""
 
@@ -146,6 +148,7 @@ def _describe_file(model: str, representation: Name | None, stamp: str) -> Model
         *diameters,
         threshold=usual if known is None or known.threshold is None else known.threshold,
         tile=tile,
+        any_channels=architecture.any_channels,
         size_model=known.size_model if known else None,
     )
 
@@ -158,7 +161,7 @@ def _roles(model: str, channels: int) -> tuple[str, ...]:
 
 def _diameters(url: str, architecture: Architecture, shapes: Shapes) -> tuple[float, float]:
     """Diameter that images are rescaled to, and that of the training; in the file, perhaps."""
-    if architecture.tile is not None:  # Cellpose-SAM's files hold them, but nothing uses them
+    if architecture.any_diameter:
         return DIAMETER, DIAMETER
     stored = [name for name in ("diam_mean", "diam_labels") if name in shapes]
     values = {name: float(value.flat[0]) for name, value in read_tensors(url, stored).items()}

@@ -43,7 +43,7 @@ def resolve_channels(
     count = volume.shape[1]
     asked = [str(channel) for channel in wanted or ()]
     if not asked:
-        free = "any" in model.roles or model.kind == "Cellpose-SAM"
+        free = "any" in model.roles or model.any_channels
         return tuple(range(min(count, model.channels) if free else 1)), False
     word = "" if len(asked) > 1 or asked[0] in volume.image.channels else asked[0].lower()
     if word in GREY:

@@ -15,8 +15,10 @@ TILINGS = {2: Tiling(512, 24), 3: Tiling(304, 8)}
 """Tile redundancy (tile / core)²: 1.22 in 2D, 1.11 in 3D, and what is left at the ends of axes."""
 PUBLISHED_TILE = 224
 """Of Cellpose 1 to 3, pixels."""
-FIXED_MARGINS = {2: 12, 3: 8}
-"""For networks of one size of tile, 256 pixels: redundancy 1.22 and 1.14."""
+FIXED_MARGINS = {2: 3 / 64, 3: 1 / 32}
+"""For networks of one size of tile, as shares of it: redundancy 1.22 and 1.14."""
+LEAST_MARGIN = 8
+"""Pixels."""
 TILES_PER_BLOCK = {2: 4, 3: 1}
 LONGEST_BLOCK = {2: 2048, 3: 448}
 """Voxels along an axis of a block of `predict`, which bounds its memory where scale is small."""
@@ -72,7 +74,9 @@ def tiling_for(
     if parity:
         return Tiling(model.tile or PUBLISHED_TILE, 11, model.tile is not None, published=True)
     tile = model.tile or TILINGS[ndim].tile
-    margin = FIXED_MARGINS[ndim] if model.tile else TILINGS[ndim].margin
+    margin = max(int(tile * FIXED_MARGINS[ndim]), LEAST_MARGIN)
+    if model.tile is None:
+        margin = TILINGS[ndim].margin
     if overlap is not None:
         margin = ceil(tile * overlap / 2)
     return Tiling(tile, margin, fixed=model.tile is not None)

@@ -18,6 +18,7 @@ from bigseg.core.metrics import average_precision, match
 from bigseg.core.overlap import contingency
 from bigseg.io.tables import read_table
 from bigseg.jobs.diameter import estimate_diameter
+from bigseg.nets import cellpose_dino, cellpose_transformer, weights
 from bigseg.nets.cellpose_sam import CellposeSam, Sizes
 from bigseg.nets.cellpose_unet import CellposeUNet
 from bigseg.nets.network import TorchNet
@@ -213,6 +214,58 @@ def test_cellpose_sam_gets_its_channels_in_tiles_of_its_size(
     result = bigseg.segment(image, model=f"{tmp_path}/sam.pt", flips=True, cluster="serial")
     assert seen == {(shape[0], 64, 64)}
     assert "class" in read_table(result.table)
+
+
+def small_dino(outputs: int) -> torch.nn.Module:
+    sizes = cellpose_dino.Sizes(width=16, hidden=16, head=8, depth=1)
+    return cellpose_dino.CellposeDino(sizes, outputs)
+
+
+def small_transformer(outputs: int) -> torch.nn.Module:
+    sizes = cellpose_transformer.Sizes(
+        widths=(4, 4, 8, 8), hidden=(8, 8, 8, 8), depths=(1,) * 4, decoder=(8, 8, 8, 4, 4)
+    )
+    return cellpose_transformer.CellposeTransformer(sizes, outputs)
+
+
+@pytest.mark.parametrize(
+    ("small", "outputs", "kind", "shown"),
+    [
+        (small_dino, 6, "CP-DINO", (3, 384, 384)),
+        (small_transformer, 3, "Cellpose transformer", (1, 224, 224)),
+    ],
+    ids=["dino", "transformer"],
+)
+def test_transformers_run_in_tiles_of_their_size(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    small: Callable[[int], torch.nn.Module],
+    outputs: int,
+    kind: str,
+    shown: tuple[int, ...],
+) -> None:
+    torch.manual_seed(0)
+    model = f"{tmp_path}/small.pt"
+    state = small(outputs).state_dict()
+    *_, weight, bias = state.values()
+    weight *= 30  # random flows that lead somewhere
+    bias[-len(bias) // outputs :] = 99  # all of the image is cells
+    torch.save(state, model)
+    assert weights.describe(model).kind == kind
+    data = np.random.default_rng(0).integers(0, 99, (3, 200, 260)).astype(np.uint8)
+    image = worlds.make_image(f"{tmp_path}/image.zarr", data, "cyx").image.url
+    seen: set[tuple[int, ...]] = set()
+
+    def watch(net: TorchNet, tiles: Array) -> Array:
+        seen.add(tiles.shape[1:])
+        return original(net, tiles)
+
+    original = TorchNet.__call__
+    monkeypatch.setattr(TorchNet, "__call__", watch)
+    result = bigseg.segment(image, model=model, flow_threshold=0, cluster="serial")
+    assert seen == {shown}
+    assert ("class" in read_table(result.table)) == (outputs > 3)
+    assert result.objects
 
 
 def test_grey_is_segmented_as_the_mean_is(tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from bigseg.nets import catalogue
-from bigseg.nets.published import BUNDLED, PUBLISHED, Published
+from bigseg.nets.publication import Published
+from bigseg.nets.published import BUNDLED, PUBLISHED
 from bigseg.nets.tensors import read_tensors
 
 ROWS = [pytest.param(model, id=name) for name, model in PUBLISHED.items()]
@@ -28,7 +29,7 @@ def test_rows_are_complete(model: Published) -> None:
     assert (model.sha256 is None) == (model.bytes is None)
     assert model.archive is not None or model.source.startswith("https://")
     assert model.size_model is None or model.size_model in PUBLISHED
-    assert re.fullmatch(r"\w+", model.name), "names are file names, and globs"
+    assert re.fullmatch(r"[\w-]+", model.name), "names are file names, and globs"
 
 
 def test_no_two_rows_are_the_same_file() -> None:
@@ -40,6 +41,7 @@ def test_every_published_kind_is_there() -> None:
     kinds = {"denoise", "deblur", "upsample", "oneclick"}
     restoring = {f"{kind}_{what}" for kind in kinds for what in ("cyto3", "cyto2", "nuclei")}
     segmenting = {"cpsam", "cpsam_v2", "cyto", "cyto2", "cyto3", "cellpose_nuclei"}
+    segmenting |= {"cpdino", "cpdino-vitb", "transformer_cp3", "neurips_cellpose_transformer"}
     scellseg = {"scellseg", "scellseg_cellpose", "scellseg_hover"}
     assert restoring | segmenting | scellseg <= PUBLISHED.keys()
 

@@ -28,7 +28,8 @@ from bigseg.nets import fetch as module
 from bigseg.nets.catalogue import cached
 from bigseg.nets.download import Patience
 from bigseg.nets.fetch import Fetched, fetch, sidecar
-from bigseg.nets.published import PUBLISHED, Archive, Published
+from bigseg.nets.publication import Archive, Published
+from bigseg.nets.published import PUBLISHED
 from bigseg.nets.tensors import read_shapes
 
 HASTE = Patience(timeout=0.5, pause=0.01)

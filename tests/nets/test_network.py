@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from bigseg.errors import NotFound, SpecError, WeightsError
-from bigseg.nets import network, weights
+from bigseg.nets import cellpose_dino, cellpose_transformer, network, weights
 from bigseg.nets.cellpose_sam import CellposeSam, Sizes
 from bigseg.nets.cellpose_unet import CellposeUNet
 from bigseg.nets.network import FLOW_SCALE, Called, Ensemble, TorchNet
@@ -29,6 +29,25 @@ def sam(folder: Path, outputs: int = 3) -> str:
     url = folder / f"sam{outputs}.pt"
     torch.save(CellposeSam(TINY, outputs).state_dict(), url)
     return str(url)
+
+
+def dino(folder: Path, outputs: int = 3) -> str:
+    torch.manual_seed(0)
+    sizes = cellpose_dino.Sizes(width=16, hidden=16, head=8, depth=1)
+    url = folder / f"dino{outputs}.pt"
+    torch.save(cellpose_dino.CellposeDino(sizes, outputs).state_dict(), url)
+    return str(url)
+
+
+def transformer(folder: Path, **stored: float) -> str:
+    torch.manual_seed(0)
+    sizes = cellpose_transformer.Sizes(
+        widths=(4, 4, 8, 8), hidden=(8, 8, 8, 8), depths=(1,) * 4, decoder=(8, 8, 8, 4, 4)
+    )
+    state = cellpose_transformer.CellposeTransformer(sizes).state_dict()
+    tensors = {name: torch.tensor([value]) for name, value in stored.items()}
+    torch.save({**state, **tensors}, folder / "transformer.pt")
+    return str(folder / "transformer.pt")
 
 
 def load(*urls: str) -> Ensemble:
@@ -90,6 +109,40 @@ def test_a_network_of_fixed_tiles_says_so(tmp_path: Path) -> None:
     known = weights.describe(sam(tmp_path))
     assert (known.kind, known.tile, known.channels) == ("Cellpose-SAM", 32, 3)
     assert weights.describe(unet(tmp_path)).tile is None
+
+
+def test_a_transformer_is_shown_missing_channels_as_zeros_and_its_diameters_count(
+    tmp_path: Path,
+) -> None:
+    url = transformer(tmp_path, diam_mean=17.0, diam_labels=21.0)
+    known = weights.describe(url)
+    assert (known.kind, known.tile, known.channels) == ("Cellpose transformer", 224, 3)
+    assert (known.diameter, known.usual_diameter) == (17.0, 21.0)
+    net, one = load(url), np.random.default_rng(0).random((1, 1, 64, 64), np.float32)
+    zeros = np.concatenate([one, np.zeros((1, 2, 64, 64), np.float32)], 1)
+    np.testing.assert_array_equal(net(one), net(zeros))
+
+
+def test_networks_of_cellpose_4_take_files_without_diameters(tmp_path: Path) -> None:
+    for url in (sam(tmp_path, 4), dino(tmp_path, 4)):
+        state = torch.load(url)
+        fewer = {name: value for name, value in state.items() if not name.startswith("diam_")}
+        torch.save(fewer, f"{url}-fewer")
+        tile = np.random.default_rng(0).random((1, 2, 32, 32), np.float32)
+        np.testing.assert_array_equal(load(f"{url}-fewer")(tile), load(url)(tile))
+        torch.save({**state, "diam_mean": torch.tensor([17.0])}, f"{url}-17")
+        assert weights.describe(f"{url}-17").diameter == 30.0  # in the file, but nothing uses it
+
+
+def test_cp_dino_is_told_from_cellpose_sam(tmp_path: Path) -> None:
+    known = weights.describe(dino(tmp_path, 5))
+    assert (known.kind, known.tile, known.channels, known.outputs) == ("CP-DINO", 384, 3, 5)
+    assert known.any_channels
+    state = torch.load(dino(tmp_path, 5))
+    del state["encoder.blocks.0.ls1.gamma"]
+    torch.save(state, tmp_path / "lacking.pt")
+    with pytest.raises(WeightsError, match=r"lacks the key 'encoder.blocks.0.ls1.gamma' of a CP-D"):
+        load(str(tmp_path / "lacking.pt"))
 
 
 def test_borders_are_read_off_two_outputs_or_asked_for(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bigseg.plans.channels import resolve_channels
 ONE = weights.Model("one", "", "Cellpose residual U-Net", 1, (), 3, "flows", 30.0, 30.0, 0.0)
 TWO = replace(ONE, name="two", channels=2)
 CYTO = replace(TWO, name="cyto9", roles=("cells", "nuclei"))
-SAM = replace(ONE, name="sam", kind="Cellpose-SAM", channels=3, tile=256)
+SAM = replace(ONE, name="sam", kind="Cellpose-SAM", channels=3, tile=256, any_channels=True)
 PUBLISHED_SAM = replace(SAM, name="cpsam", roles=("any", "any", "any"))
 FUNCTION = replace(ONE, name="a:b", kind="function", channels=64)
 
