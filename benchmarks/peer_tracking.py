@@ -109,6 +109,84 @@ def btrack(data: Data) -> np.ndarray:
     return np.asarray(links).reshape(-1, 2)
 
 
+def ultrack(data: Data) -> np.ndarray:
+    """Ultrack on images of labels, with its usual settings; CBC solves (Gurobi is not free).
+
+    Each detection is one component of the foreground, and so its only hypothesis: no two touch.
+    """
+    import ultrack as peer
+    from scipy.spatial import cKDTree
+    from skimage.measure import regionprops
+
+    frame = data["frame"]
+    labels, label, voxel = _stack(data)
+    objects = [regionprops(one) for one in labels]
+    area = [r.area for frame_of in objects for r in frame_of]
+    with tempfile.TemporaryDirectory() as folder:
+        config = peer.MainConfig()
+        config.data_config.working_dir = Path(folder)
+        config.segmentation_config.min_area = int(min(area))
+        config.segmentation_config.max_area = int(max(area)) + 1
+        config.linking_config.max_distance = float(max(data["move"], data["division"]))
+        config.tracking_config.n_threads = 1
+        tracker = peer.Tracker(config)
+        tracker.track(labels=labels, scale=voxel)
+        found = tracker.to_pandas()
+    axes = ["z", "y", "x"][-(labels.ndim - 1) :]
+    row = {(t, i): k for k, (t, i) in enumerate(zip(frame, label, strict=True))}
+    rows = np.full(len(found), -1)
+    for t, here in enumerate(objects):
+        of = np.flatnonzero(found["t"] == t)
+        if len(of) and here:
+            _, which = cKDTree([r.centroid for r in here]).query(found[axes].to_numpy()[of])
+            rows[of] = [row[t, here[k].label] for k in which]
+    named = dict(zip(found["id"], rows, strict=True))
+    pairs = zip(found["parent_id"], rows, strict=True)
+    return np.asarray([(named[p], r) for p, r in pairs if p in named]).reshape(-1, 2)
+
+
+POINT = {2: 8, 3: 4}
+"""Radius, in voxels, of most points that are drawn as discs or balls, by the number of axes."""
+
+
+def _stack(data: Data) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
+    """Labels of all frames, of which no two touch; the label of each row; the voxel's size.
+
+    Points are drawn as balls: half as wide as most are apart from their nearest neighbour, and
+    smaller where another one is nearer than that.
+    """
+    if "labels" in data:
+        labels, label, voxel = data["labels"].copy(), data["label"], tuple(data["voxel"])
+        if labels.shape[1] == 1:
+            labels, voxel = labels[:, 0], voxel[1:]
+        for axis in range(1, labels.ndim):
+            a, b = np.moveaxis(labels, axis, 0)[:-1], np.moveaxis(labels, axis, 0)[1:]
+            a[(a != b) & (b > 0)] = 0
+        return labels, label, voxel
+    from scipy.spatial import cKDTree
+
+    frame, position = data["frame"], data["position"]
+    if np.ptp(position[:, 0]) == 0:
+        position = position[:, 1:]
+    axes = position.shape[1]
+    frames = [np.flatnonzero(frame == t) for t in range(frame.max() + 1)]
+    near = np.full(len(frame), np.inf)
+    for rows in frames:
+        near[rows] = cKDTree(position[rows]).query(position[rows], 2)[0][:, 1]
+    voxel = float(np.median(near)) / 2 / POINT[axes]
+    radius = np.clip(near / voxel / 2 - 1, 1, POINT[axes])
+    place = np.rint((position - position.min(0)) / voxel).astype(int) + POINT[axes] + 1
+    shape = tuple(place.max(0) + POINT[axes] + 2)
+    labels, label = np.zeros((len(frames), *shape), np.int32), np.zeros(len(frame), int)
+    ball = np.argwhere(np.ones((2 * POINT[axes] + 1,) * axes)) - POINT[axes]
+    far = np.sqrt((ball**2).sum(1))
+    for t, rows in enumerate(frames):
+        label[rows] = np.arange(1, len(rows) + 1)
+        for row in rows:
+            labels[(t, *(place[row] + ball[far <= radius[row]]).T)] = label[row]
+    return labels, label, (voxel,) * axes
+
+
 def _btrack_config(division: float) -> dict[str, Any]:
     """Its published settings for cells; divisions as far as they are in this series."""
     step = np.eye(6) + np.eye(6, k=3)
@@ -157,7 +235,7 @@ def main() -> None:
     name, source, target = sys.argv[1:]
     data = dict(np.load(source))
     cpu, wall = time.process_time(), time.perf_counter()
-    links = {"plain": plain, "laptrack": laptrack, "btrack": btrack}[name](data)
+    links = {"plain": plain, "laptrack": laptrack, "btrack": btrack, "ultrack": ultrack}[name](data)
     np.savez(
         target,
         links=links.astype(np.int64),
