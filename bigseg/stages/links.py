@@ -8,6 +8,7 @@ objects of a slab, whatever the number of planes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -78,9 +79,18 @@ def read(spec: Spec, block: Block) -> None:
 
 def block(spec: Spec, block: Block, data: None) -> Facts:
     """Store the objects of own planes, the links upwards from them, and the rivals among them."""
+    return _link(spec, block)
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Do it without pairs that cannot be read."""
+    return _link(spec, block, damaged=True)
+
+
+def _link(spec: Spec, block: Block, *, damaged: bool = False) -> Facts:
     z = block.write[1]
     nodes = _nodes(spec, block, max(z.start - spec.reach, 0), z.stop + spec.reach)
-    uv, n_uv = _pairs(spec, block, nodes)
+    uv, n_uv = _pairs(spec, block, nodes, damaged=damaged)
     step = nodes.plane[uv[:, 1]] - nodes.plane[uv[:, 0]]
     voxels = nodes.rows["voxels"]
     sizes = voxels[uv[:, 0]], voxels[uv[:, 1]]
@@ -145,16 +155,20 @@ def _nodes(spec: Spec, block: Block, start: int, stop: int) -> Nodes:
     return Nodes(first, plane, rows)
 
 
-def _pairs(spec: Spec, block: Block, nodes: Nodes) -> tuple[Ints, Ints]:
-    """Positions of both ends of the pairs within reach of the block's planes, and their voxels."""
+def _pairs(spec: Spec, block: Block, nodes: Nodes, *, damaged: bool) -> tuple[Ints, Ints]:
+    """Positions of both ends of the pairs within reach of the block's planes, and their voxels.
+
+    Tables that cannot be read are taken for empty ones if they may be `damaged`.
+    """
     t, slab = block.index[:2]
     lowest = max(block.write[1].start - spec.reach, 0) // spec.depth
     _, _, rows, columns = spec.tiles.counts
     tables = []
     for index in product((t,), range(lowest, slab + 1), range(rows), range(columns)):
-        table = read_table(pairs_url(spec.run, spec.tiles.block_at(index)))
-        known = table["u"] >= nodes.first
-        pairs = np.stack([table["u"][known], table["v"][known]], axis=1).astype(np.uint64)
-        tables.append((pairs, table["voxels"][known].astype(np.int64)))
+        with suppress(Exception) if damaged else nullcontext():  # parquet has errors of its own
+            table = read_table(pairs_url(spec.run, spec.tiles.block_at(index)))
+            known = table["u"] >= nodes.first
+            pairs = np.stack([table["u"][known], table["v"][known]], axis=1).astype(np.uint64)
+            tables.append((pairs, table["voxels"][known].astype(np.int64)))
     pairs, voxels = add_counts(tables)
     return pairs.astype(np.int64) - nodes.first, voxels

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
@@ -30,7 +31,7 @@ from bigseg.core.intensity import (
     wanted_bins,
 )
 from bigseg.errors import ImageError
-from bigseg.grid import Block, Box, Grid, Index, grow, within
+from bigseg.grid import Block, Box, Grid, Index, grow, intersection, within
 from bigseg.io.volume import Volume
 from bigseg.specs.segment import Per
 from bigseg.types import Facts, StageSpec
@@ -126,43 +127,65 @@ def read(spec: Spec, block: Block) -> NDArray[Any]:
 
 def block(spec: Spec, block: Block, data: NDArray[Any]) -> Facts:
     """Count the values of each channel."""
-    channels = [sort_keys(data[:, channel]) for channel in range(data.shape[1])]
-    if spec.fine:
-        bins = _bins(spec.run)[_frame(spec, block)]
-        counts = [fine_histogram(keys, b) for keys, b in zip(channels, bins, strict=True)]
-    else:
-        counts = [histogram(keys)[None] for keys in channels]
-    files.put(files.join(spec.scratch, f"{block.id}.npz"), _pack(counts))
-    ignored = data.size - sum(keys.size for keys in channels)
-    return {"voxels": int(data.size), "ignored": int(ignored)}
+    return _store(spec, block, [data[0]])
 
 
 def leave_out(spec: Spec, block: Block) -> Facts:
-    """Count nothing.
+    """Count what can be read, stored object by stored object.
 
     Raises
     ------
     ImageError
-        If voxels of the block were counted before: ranks would be looked for among the wrong ones.
+        If other voxels were counted before: ranks would be looked for among the wrong ones.
     """
-    rows = [1] * (1 if spec.sight.mix else len(spec.channels))
+    volume = Volume.open(spec.image, spec.level)
+    parts: list[NDArray[Any]] = []
+    for stored in Grid(spec.shape, volume.unit, (0, 0, 0, 0)).meeting(block.write):
+        box = intersection(stored.write, block.write)
+        with suppress(Exception):  # each store and codec has exceptions of its own
+            parts.append(look(volume, box or block.write, spec.channels, spec.sight))
     if spec.fine:
-        coarse = _sum(spec.model_copy(update={"fine": False}), [block])
-        if any(counts.any() for counts in coarse):
+        coarse = spec.model_copy(update={"fine": False})
+        before, (now, _) = _sum(coarse, [block]), _counts(coarse, block, parts)
+        if not all((a == b).all() for a, b in zip(before, now, strict=True)):
             raise ImageError(
                 f"Block {block.id} of {spec.image} could be read once, and cannot now, so "
                 "it cannot be left out; see that the image is reachable and continue the run."
             )
-        rows = [len(bins) for bins in _bins(spec.run)[_frame(spec, block)]]
-    empty = [np.zeros((number, BINS), np.int64) for number in rows]
-    files.put(files.join(spec.scratch, f"{block.id}.npz"), _pack(empty))
-    return {"voxels": 0, "ignored": 0}
+    return _store(spec, block, parts)
+
+
+def _store(spec: Spec, block: Block, parts: Sequence[NDArray[Any]]) -> Facts:
+    """Store how often values occur in parts of a block, (c, z, y, x) each."""
+    counts, counted = _counts(spec, block, parts)
+    files.put(files.join(spec.scratch, f"{block.id}.npz"), _pack(counts))
+    voxels = sum(part.size for part in parts)
+    return {"voxels": int(voxels), "ignored": int(voxels - counted)}
+
+
+def _counts(spec: Spec, block: Block, parts: Sequence[NDArray[Any]]) -> tuple[list[Counts], int]:
+    """Histograms of each channel, and how many values have a place in them."""
+    channels = 1 if spec.sight.mix else len(spec.channels)
+    bins = _bins(spec.run)[_frame(spec, block)] if spec.fine else [[]] * channels
+    counts = [np.zeros((len(b) if spec.fine else 1, BINS), np.int64) for b in bins]
+    counted = 0
+    for part in parts:
+        for channel, total, wanted in zip(part, counts, bins, strict=True):
+            keys = sort_keys(channel)
+            total += fine_histogram(keys, wanted) if spec.fine else histogram(keys)[None]
+            counted += keys.size
+    return counts, counted
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Add the histograms up and read the percentiles off; or the bins that `refine` must count."""
     exact = spec.fine or is_exact_in_one_pass(spec.dtype)
     coarse = spec.model_copy(update={"fine": False})
+    if not any(fact["voxels"] for fact in facts):
+        raise ImageError(
+            f"Nothing of {spec.image} can be read, so there is nothing to segment; "
+            f"'bigseg status {spec.run}' says why."
+        )
     result: list[Any] = []
     for _, blocks in _frames(spec):
         totals = _sum(coarse, blocks)

@@ -211,6 +211,10 @@ def _ranges(spec: Spec, box: Box, channel: int) -> Iterator[tuple[slice, tuple[f
 
 def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
     """Predict one block and store it."""
+    return _predict(spec, block, data)
+
+
+def _predict(spec: Spec, block: Block, data: Floats | None) -> Facts:
     kept = int(np.prod([w.stop - w.start for w in block.write]))
     if data is None:
         skipped = _is_outside(spec, block)
@@ -239,12 +243,36 @@ def block(spec: Spec, block: Block, data: Floats | None) -> Facts:
 
 
 def leave_out(spec: Spec, block: Block) -> Facts:
-    """Leave a block as empty as it was created."""
+    """Leave a block as empty as it was created, but for planes that can be read.
+
+    Planes are predicted only if it was the image that failed: a network might fail here as well.
+    """
     t, *space = block.write
     empty = EMPTY if spec.published else 0
     scratch(predictions_url(spec.run))[(t, slice(None), *space)] = empty
     kept = int(np.prod([w.stop - w.start for w in block.write]))
-    return {"kept": kept, "computed": 0, "network_seconds": 0.0, "empty": True}
+    none = {"kept": kept, "computed": 0, "network_seconds": 0.0, "empty": True}
+    planes = list(_planes(block)) if spec.ndim == 2 else []
+    if len(planes) < 2 or _readable(spec, block):
+        return none
+    seen = [_predict(spec, plane, read(spec, plane)) for plane in planes if _readable(spec, plane)]
+    return none | totals(seen, ("computed", "network_seconds", "redundancy_kept"))
+
+
+def _planes(block: Block) -> Iterator[Block]:
+    """Each plane of a block."""
+    t, z, *_ = block.write
+    for n in range(z.start, z.stop):
+        boxes = ((t, slice(n, n + 1), *box[2:]) for box in (block.read, block.write))
+        yield Block(block.index, *boxes)
+
+
+def _readable(spec: Spec, block: Block) -> bool:
+    try:
+        read(spec, block)
+    except Exception:  # each store and codec has exceptions of its own
+        return False
+    return True
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

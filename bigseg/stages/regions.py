@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,16 +88,23 @@ def prepare(spec: Spec) -> None:
 
 def read(spec: Spec, block: Block) -> Surroundings:
     """Load the pieces and maps that a block's contacts depend on."""
+    return _load(spec, block)
+
+
+def _load(spec: Spec, block: Block, *, damaged: bool = False) -> Surroundings:
+    """Load them; what cannot be read of later blocks is taken for empty if it may be `damaged`."""
     pieces = spec.pieces
     box = grow(block.write, reach(pieces), pieces.shape)
     keys = np.zeros(size(box)[1:], np.uint64)
     numbers: list[int] = []
     seeds: list[NDArray[np.int64]] = []
     for other, zone in _with_later(spec, block, box):
-        labels = read_opinion(pieces, other, zone).astype(np.uint64)
-        keys[within(zone, box)[1:]] = np.where(labels > 0, labels + key(len(numbers)), 0)
-        numbers.append(spec.grid.number(other.index))
-        seeds.append(read_table(nodes_url(pieces.run, other.id), ["seed"])["seed"])
+        with suppress(Exception) if damaged else nullcontext():  # codecs have errors of their own
+            labels = read_opinion(pieces, other, zone).astype(np.uint64)
+            its = read_table(nodes_url(pieces.run, other.id), ["seed"])["seed"]
+            keys[within(zone, box)[1:]] = np.where(labels > 0, labels + key(len(numbers)), 0)
+            numbers.append(spec.grid.number(other.index))
+            seeds.append(its)
     maps = read_maps(pieces.maps, box)
     boundary = 255 - maps if pieces.maps.source == "affinities" else maps
     return Surroundings(keys, boundary, numbers, seeds)
@@ -137,12 +145,18 @@ def _store(spec: Spec, block: Block, data: Surroundings) -> Facts:
 
 
 def leave_out(spec: Spec, block: Block) -> Facts:
-    """Store that a block's pieces touch nothing."""
+    """Count the contacts with what can be read; none, if the block's own cannot."""
+    number = spec.grid.number(block.index)
+    with suppress(Exception):
+        data = _load(spec, block, damaged=True)
+        if data.numbers[0] == number:
+            return _store(spec, block, data)
     shape = size(block.write)[1:]
     seeds = read_table(nodes_url(spec.pieces.run, block.id), ["seed"])["seed"]
     boundary = np.zeros((len(spec.pieces.maps.channels), *shape), np.uint8)
-    numbers = [spec.grid.number(block.index)]
-    return _store(spec, block, Surroundings(np.zeros(shape, np.uint64), boundary, numbers, [seeds]))
+    return _store(
+        spec, block, Surroundings(np.zeros(shape, np.uint64), boundary, [number], [seeds])
+    )
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

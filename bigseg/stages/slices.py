@@ -9,6 +9,7 @@ some planes, and its n-th node is the object of id n + 1.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from itertools import product
 
 import numpy as np
@@ -86,14 +87,24 @@ class Ids:
         return np.asarray(self._ids[first:last], np.uint64)
 
 
-def read_planes(flat: Opinions, box: Box) -> Labels:
-    """Ids of the objects of planes in a box of one frame: (z, y, x)."""
+def read_planes(flat: Opinions, box: Box, *, damaged: bool = False) -> Labels:
+    """Ids of the objects of planes in a box of one frame: (z, y, x).
+
+    Parameters
+    ----------
+    damaged
+        Whether blocks of planes that cannot be read are taken for empty ones.
+    """
     known = Ids(flat)
     dtype = id_dtype(int(read_table(graph.total_url(flat.run), ["objects"])["objects"][0]))
     labels: Labels = np.zeros(size(box)[1:], dtype)
     for block in flat_blocks(flat, box):
         part = intersection(block.write, box)
-        if part is not None:
+        if part is None:
+            continue
+        with (
+            suppress(Exception) if damaged else nullcontext()
+        ):  # codecs have exceptions of their own
             opinion = read_opinion(flat, block, part)
             labels[within(part, box)[1:]] = relabel(opinion, known.of(block), dtype)
     return labels

@@ -13,7 +13,7 @@ import numpy as np
 from bigseg import files
 from bigseg.core.slices import count_pairs
 from bigseg.errors import SpecError
-from bigseg.grid import Block, size
+from bigseg.grid import Block, Box, size
 from bigseg.io.tables import write_table
 from bigseg.stages.slices import Slices, read_planes
 from bigseg.types import Facts, Labels
@@ -45,17 +45,29 @@ def prepare(spec: Spec) -> None:
 
 def read(spec: Spec, block: Block) -> Labels:
     """Ids of the objects of planes, (z, y, x): own planes and those within reach above."""
+    return read_planes(spec.flat, _box(spec, block))
+
+
+def _box(spec: Spec, block: Block) -> Box:
     t, z, y, x = block.write
-    above = min(z.stop + spec.reach, spec.flat.shape[1])
-    return read_planes(spec.flat, (t, slice(z.start, above), y, x))
+    return t, slice(z.start, min(z.stop + spec.reach, spec.flat.shape[1])), y, x
 
 
 def block(spec: Spec, block: Block, data: Labels) -> Facts:
     """Count and store the pairs whose lower end is in the block."""
+    return _store(spec, block, data)
+
+
+def _store(spec: Spec, block: Block, data: Labels) -> Facts:
     pairs, counts = count_pairs(data, size(block.write)[1], spec.reach)
     columns = {"u": pairs[:, 0], "v": pairs[:, 1], "voxels": counts}
     write_table(pairs_url(spec.run, block), columns)
     return {"pairs": len(counts), "voxels": int(np.sum(counts))}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Count for the planes that can be read; links close the gap of one that cannot."""
+    return _store(spec, block, read_planes(spec.flat, _box(spec, block), damaged=True))
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

@@ -7,8 +7,10 @@ they abut and no third tile sees across the face, their labels are continued as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +25,8 @@ from bigseg.stages.graph import nodes_url, write_edges, write_offsets
 from bigseg.types import Facts, StageSpec
 
 Part = NDArray[np.uint32]
+Counted = tuple[int, Mapping[str, NDArray[Any]]]
+"""Number of another tile, and what was counted of each pair of objects."""
 
 THIN = 8
 """Shared sections up to which tiles are compared as `core.contact` does: where tiles are a voxel
@@ -37,6 +41,10 @@ class Spec(StageSpec):
     @property
     def grid(self) -> Grid:
         return self.tiles.grid
+
+    def place(self, block: Block) -> Box:
+        """Where the tile lies."""
+        return self.tiles.place(block)
 
 
 @dataclass(frozen=True)
@@ -69,32 +77,51 @@ def prepare(spec: Spec) -> None:
 def read(spec: Spec, block: Block) -> list[Meeting]:
     """Labels of a tile and of later ones where they meet."""
     number = spec.grid.number(block.index)
+    return [meeting for other in _later(spec, number) for meeting in _meetings(spec, number, other)]
+
+
+def _later(spec: Spec, number: int) -> list[int]:
+    """Later tiles that a tile meets."""
     layout = tiles.placed(spec.tiles).layout
-    ours = layout.box(number)
-    found: list[Meeting] = []
-    for other in map(int, layout.meeting(ours, reach=1)):
-        if other <= number:
-            continue
-        theirs = layout.box(other)
-        zone = intersection(ours, theirs)
-        if zone is not None:
-            found.extend(_overlapping(spec, (number, other), zone))
-        for axis, up in _faces(ours, theirs, flat=spec.tiles.ndim == 2):
-            sides = _sections(ours, theirs, axis, up)
-            seen = _unseen(layout, (number, other), [side[-1] for side in sides], axis)
-            if seen.any():
-                one, two = (
-                    _stack(spec, n, side, axis) * seen
-                    for n, side in zip((number, other), sides, strict=True)
-                )
-                found.append(Meeting(other, one, two, 0))
-    return found
+    near = layout.meeting(layout.box(number), reach=1)
+    return [int(other) for other in near if other > number]
+
+
+def _meetings(spec: Spec, number: int, other: int) -> Iterator[Meeting]:
+    """What two tiles say of where they meet."""
+    layout = tiles.placed(spec.tiles).layout
+    ours, theirs = layout.box(number), layout.box(other)
+    zone = intersection(ours, theirs)
+    if zone is not None:
+        yield from _overlapping(spec, (number, other), zone)
+    for axis, up in _faces(ours, theirs, flat=spec.tiles.ndim == 2):
+        sides = _sections(ours, theirs, axis, up)
+        seen = _unseen(layout, (number, other), [side[-1] for side in sides], axis)
+        if seen.any():
+            one, two = (
+                _stack(spec, n, side, axis) * seen
+                for n, side in zip((number, other), sides, strict=True)
+            )
+            yield Meeting(other, one, two, 0)
 
 
 def block(spec: Spec, block: Block, data: list[Meeting]) -> Facts:
     """Make and store the edges between a tile and later ones."""
+    return _store(spec, block, [(meeting.other, meeting.edges().columns()) for meeting in data])
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Store edges to those later tiles only with which the tile can be compared."""
+    number, found = spec.grid.number(block.index), list[Counted]()
+    for other in _later(spec, number):
+        with suppress(Exception):  # each store and codec has exceptions of its own
+            meetings = list(_meetings(spec, number, other))
+            found += [(other, meeting.edges().columns()) for meeting in meetings]
+    return _store(spec, block, found)
+
+
+def _store(spec: Spec, block: Block, found: Sequence[Counted]) -> Facts:
     run, number = spec.tiles.run, spec.grid.number(block.index)
-    found = [(meeting.other, meeting.edges().columns()) for meeting in data]
     edges = write_edges(run, block.id, number, found)
     return {"edges": edges, "objects": len(read_table(nodes_url(run, block.id), ["id"])["id"])}
 

@@ -46,6 +46,10 @@ class Spec(StageSpec):
     def grid(self) -> Grid:
         return Grid((self.count, 1, 1, 1), (1, 1, 1, 1), (0, 0, 0, 0))
 
+    def place(self, block: Block) -> Box:
+        """Where the tile lies."""
+        return placed(self).layout.box(self.grid.number(block.index))
+
 
 def tiles_url(run: str) -> str:
     """Where the table of tiles is: file, axes, frame, and the box of each in voxels."""
@@ -106,15 +110,24 @@ def read(spec: Spec, block: Block) -> Labels:
 
 def block(spec: Spec, block: Block, data: Labels) -> Facts:
     """Number the objects of a tile, and store its labels and a row for each object."""
-    number = spec.grid.number(block.index)
-    layout = placed(spec).layout
-    box = layout.box(number)
+    number, box = spec.grid.number(block.index), spec.place(block)
     if data.shape != size(box)[1:]:
         raise BigsegError(
             f"{placed(spec).files[number]} has {data.shape} voxels now, but had {size(box)[1:]} "
             "when the run was planned; start it again with --overwrite."
         )
-    labels, ids = densified(data)
+    return _store(spec, block, *densified(data))
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Store that a tile has no objects."""
+    labels = np.zeros(size(spec.place(block))[1:], np.uint32)
+    return _store(spec, block, labels, np.zeros(0, np.uint64))
+
+
+def _store(spec: Spec, block: Block, labels: NDArray[np.uint32], ids: NDArray[np.uint64]) -> Facts:
+    number, layout = spec.grid.number(block.index), placed(spec).layout
+    box = layout.box(number)
     place = tuple(slice(0, n) for n in labels.shape)
     scratch(opinions_url(spec.run))[(number, *place)] = labels
     seen = measure_objects(labels, read=box, write=box, shape=spec.shape, count=len(ids))

@@ -81,6 +81,10 @@ def read(spec: Spec, block: Block) -> Loaded:
 
 def block(spec: Spec, block: Block, data: Loaded) -> Facts:
     """Fill the gaps of a block and write it: whole shards that no other block touches."""
+    return _store(spec, block, data)
+
+
+def _store(spec: Spec, block: Block, data: Loaded) -> Facts:
     labels, count = data.labels, 0
     if data.gaps is not None:
         z, y, x = (s.start for s in block.write[1:])
@@ -96,6 +100,12 @@ def block(spec: Spec, block: Block, data: Loaded) -> Facts:
     final = labels.astype(np.uint64 if plan.dtype.itemsize == 8 else np.uint32, copy=False)
     Volume(plan, 0).write(block.write, final[None])
     return {"voxels": int(np.count_nonzero(final)), "filled": count}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Write the planes that can be read, and fill no gaps."""
+    labels = in_volume(spec.run, read_planes(spec.flat, block.write, damaged=True))
+    return _store(spec, block, Loaded(labels, None))
 
 
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:

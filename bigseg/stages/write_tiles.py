@@ -5,7 +5,8 @@ As in `write`, the arrays are created here, and the metadata that make them an i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -83,18 +84,39 @@ def prepare(spec: Spec) -> None:
 
 def read(spec: Spec, block: Block) -> list[Part]:
     """Labels of all tiles that a block meets, and the final ids of their objects."""
-    layout, parts = tiles.placed(spec.tiles).layout, []
+    return [_part(spec, number, zone) for number, zone in _met(spec, block)]
+
+
+def _met(spec: Spec, block: Block) -> Iterator[tuple[int, Box]]:
+    """Tiles that a block meets, and what it has in common with each."""
+    layout = tiles.placed(spec.tiles).layout
     for number in map(int, layout.meeting(block.write)):
         zone = intersection(block.write, layout.box(number))
         if zone is not None:
-            labels = divisions.read_tile(spec.tiles, number, zone)
-            ids = divisions.read_ids(spec.tiles.run, spec.tiles.grid[number].id, number)
-            parts.append((number, zone, labels, ids))
-    return parts
+            yield number, zone
+
+
+def _part(spec: Spec, number: int, zone: Box) -> Part:
+    labels = divisions.read_tile(spec.tiles, number, zone)
+    ids = divisions.read_ids(spec.tiles.run, spec.tiles.grid[number].id, number)
+    return number, zone, labels, ids
 
 
 def block(spec: Spec, block: Block, data: list[Part]) -> Facts:
     """Put a block together from the parts that tiles own, and write it."""
+    return _write(spec, block, data)
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Do it without the tiles that cannot be read."""
+    parts: list[Part] = []
+    for number, zone in _met(spec, block):
+        with suppress(Exception):  # each store and codec has exceptions of its own
+            parts.append(_part(spec, number, zone))
+    return _write(spec, block, parts)
+
+
+def _write(spec: Spec, block: Block, data: Sequence[Part]) -> Facts:
     plan, layout = label_image(spec), tiles.placed(spec.tiles).layout
     final = np.zeros(size(block.write), plan.dtype)
     for number, zone, labels, ids in data:
