@@ -225,7 +225,9 @@ def merge(
         ),
     )
     if dry_run:
-        plan = merging.dry_run(spec, run)
+        from bigseg.jobs.plan import plan_merging
+
+        plan = plan_merging(spec, run, cluster=cluster, workers=workers)
         say(plan.as_dict(), plan.text(), quiet=quiet, as_json=as_json)
         return
     if prepare:

@@ -37,6 +37,16 @@ Workers = Annotated[
         rich_help_panel="Work",
     ),
 ]
+Calibrate = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="With --dry-run: compute samples for so long, about, to tell what it takes.",
+        show_default="0",
+        rich_help_panel="Work",
+    ),
+]
 Prepare = Annotated[
     bool,
     typer.Option(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from bigseg.cli.options import (
+    Calibrate,
     Cluster,
     Debug,
     Json,
@@ -139,6 +140,7 @@ def restore(
             rich_help_panel=WORK,
         ),
     ] = False,
+    calibrate: Calibrate = None,
     prepare: Prepare = False,
     skip_failed: SkipFailed = False,
     quiet: Quiet = False,
@@ -170,7 +172,11 @@ def restore(
         ),
     )
     if dry_run:
-        plan = restoration.dry_run(spec, run)
+        from bigseg.jobs.plan import plan_restoration
+
+        plan = plan_restoration(
+            spec, run, cluster=cluster, workers=workers, calibrate=calibrate or 0.0
+        )
         say(plan.as_dict(), plan.text(), quiet=quiet, as_json=as_json)
         return
     if prepare:

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from bigseg.cli.options import (
+    Calibrate,
     Cluster,
     Debug,
     Json,
@@ -429,16 +430,7 @@ def segment(
             rich_help_panel=WORK,
         ),
     ] = False,
-    calibrate: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            metavar="SECONDS",
-            help="With --dry-run: compute samples for so long, about, to tell what it takes.",
-            show_default="0; of 'bigseg plan' 20",
-            rich_help_panel=WORK,
-        ),
-    ] = None,
+    calibrate: Calibrate = None,
     prepare: Prepare = False,
     skip_failed: SkipFailed = False,
     quiet: Quiet = False,

@@ -327,7 +327,9 @@ def _one(settings: dict[str, Any], run: str | None, asked: Asked) -> None:
 
     spec = parse_as(TrackSpec, settings)
     if asked.dry_run:
-        plan = tracking.dry_run(spec, run)
+        from bigseg.jobs.plan import plan_tracking
+
+        plan = plan_tracking(spec, run, cluster=asked.cluster, workers=asked.workers)
         asked.say(plan.as_dict(), plan.text())
         return
     if asked.prepare:

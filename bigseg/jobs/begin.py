@@ -42,36 +42,6 @@ class Interrupted(KeyboardInterrupt):
 
 
 @dataclass(frozen=True)
-class DryRun:
-    """What a run would do."""
-
-    run: str
-    result: str
-    """URL of what would be made."""
-    steps: tuple[tuple[str, int, tuple[int, ...]], ...]
-    """Name, number of blocks and block shape (t, z, y, x)."""
-    sizes: dict[str, int]
-    """Bytes of what is stored, before compression, by what it is."""
-    worker_bytes: int
-    """Memory that one worker needs."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        steps = [{"step": n, "blocks": b, "block": list(shape)} for n, b, shape in self.steps]
-        return asdict(self) | {"steps": steps}
-
-    def text(self) -> str:
-        """Say it to a person."""
-        lines = [f"{'step':<18}{'blocks':>8}  block (t, z, y, x)"]
-        lines += [f"{n:<18}{b:>8}  {', '.join(map(str, shape))}" for n, b, shape in self.steps]
-        lines += [f"{w:<12}{n / 1e9:.2f} GB before compression" for w, n in self.sizes.items()]
-        lines.append(f"memory      {self.worker_bytes / 1e9:.2f} GB for each worker")
-        lines.append(f"result      {self.result}")
-        lines.append(f"run folder  {self.run}")
-        return "\n".join(lines)
-
-
-@dataclass(frozen=True)
 class Prepared:
     """A run that is ready to be computed, by whomever."""
 
@@ -125,12 +95,6 @@ def check_unfinished(run: Run) -> None:
     for step in run.steps:
         if not Ledger.of(run, step).is_finished():
             step.module.check(step.spec)
-
-
-def look_ahead(run: Run, result: str, worker_bytes: int, **sizes: int) -> DryRun:
-    """Say what a run would do."""
-    rows = tuple((s.name, len(s.spec.grid), s.spec.grid.block) for s in run.steps)
-    return DryRun(run.url, result, rows, sizes, worker_bytes)
 
 
 def widest(steps: Sequence[RunStep]) -> int:

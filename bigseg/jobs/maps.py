@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 
 from bigseg import files
 from bigseg.errors import ImageError
 from bigseg.events import Listener, ignore
 from bigseg.jobs import begin
 from bigseg.jobs.begin import (
-    DryRun,
     Prepared,
     carry_out,
     check_unfinished,
     claim_result,
-    look_ahead,
     plan_run,
     published,
     room_for,
 )
-from bigseg.jobs.budget import PROCESS, check_memory
+from bigseg.jobs.budget import check_memory, worker_bytes
 from bigseg.jobs.claim import Claim, Way, remove_run
 from bigseg.plans.maps import plan_em
+from bigseg.plans.steps import Step
 from bigseg.run.folder import Run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.specs.maps import EmSpec
 from bigseg.specs.segment import parse_as
-from bigseg.stages import publish, report, supervoxels
+from bigseg.stages import publish, report
 
-PER_VOXEL, PER_MAP = 64, 36
-"""Bytes for each voxel of a block with its halo: of a watershed, and of each channel of a mutex
-watershed besides."""
+REMEDY = "a smaller --block and --halo"
 
 
 @dataclass(frozen=True)
@@ -128,32 +124,10 @@ def is_em(run: Run) -> bool:
     return any(step.stage == "supervoxels" for step in run.steps)
 
 
-def dry_run(spec: EmSpec, run: str | None = None) -> DryRun:
-    """Check everything and say what would be done; nothing is written."""
-    spec, url = absolute(spec, run)
-    planned = plan_em(spec, url)
-    made = plan_run(url, spec, planned)
-    pieces = _pieces(made)
-    return look_ahead(made, spec.target, worker_bytes(pieces), opinions=4 * prod(pieces.shape))
-
-
-def worker_bytes(pieces: supervoxels.Spec) -> int:
-    """Memory of a worker: a block with its halo, flooded."""
-    sides = zip(pieces.block, pieces.halo, pieces.shape, strict=True)
-    voxels = prod(min(b + 2 * h, n) for b, h, n in sides)
-    maps = len(pieces.maps.channels)
-    many = maps * PER_MAP if pieces.method == "mutex-watershed" else 2 * maps
-    return PROCESS + voxels * (PER_VOXEL + many)
-
-
-def _pieces(run: Run) -> supervoxels.Spec:
-    return next(step.spec for step in run.steps if isinstance(step.spec, supervoxels.Spec))
-
-
 def _check_memory(run: Run, cluster: str | None, workers: int | None) -> None:
     """Refuse blocks that do not fit in memory."""
-    need = ("supervoxels", worker_bytes(_pieces(run)))
-    check_memory(need, room_for(run, cluster, workers), "a smaller --block and --halo")
+    steps = [Step(step.name, step.stage, step.spec) for step in run.steps]
+    check_memory(worker_bytes(steps), room_for(run, cluster, workers), REMEDY)
 
 
 def absolute(spec: EmSpec, run: str | None) -> tuple[EmSpec, str]:

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 from bigseg import files
 from bigseg.errors import ImageError
 from bigseg.events import Listener, ignore
-from bigseg.grid import size
 from bigseg.io.volume import Volume
 from bigseg.jobs import begin
 from bigseg.jobs.begin import (
-    DryRun,
     Prepared,
     carry_out,
     check_unfinished,
     claim_result,
-    look_ahead,
     plan_run,
     room_for,
 )
-from bigseg.jobs.budget import PROCESS, check_memory
+from bigseg.jobs.budget import check_memory, worker_bytes
 from bigseg.jobs.claim import Claim, Way, remove_run
 from bigseg.nets import weights
 from bigseg.plans.restore import RestoreSpec, plan_restore
@@ -30,12 +26,8 @@ from bigseg.plans.steps import Step
 from bigseg.run.folder import Run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.specs.segment import parse_as
-from bigseg.stages import restore as stage
 
-NETWORK = 350_000_000
-"""Bytes of a network of the published width at work on a tile."""
-PER_PIXEL = 48
-"""Bytes for each pixel of a plane at work: resized, framed, blended, and as doubles."""
+REMEDY = "a coarser --level"
 
 
 @dataclass(frozen=True)
@@ -113,8 +105,7 @@ def execute(
     """Do what a specification says; see `restore`."""
     claimed = _claimed(spec, run, overwrite)
     steps = [Step(step.name, step.stage, step.spec) for step in claimed.run.steps]
-    need = ("restore", worker_bytes(_restored(steps)))
-    check_memory(need, room_for(claimed.run, cluster, workers), "a coarser --level")
+    check_memory(worker_bytes(steps), room_for(claimed.run, cluster, workers), REMEDY)
     return _do(claimed, cluster, workers, listener)
 
 
@@ -125,7 +116,7 @@ def prepare(spec: RestoreSpec, *, run: str | None = None, overwrite: bool = Fals
 
 def _claimed(spec: RestoreSpec, run: str | None, overwrite: bool) -> Claim:
     """Plan a run and decide how it begins; nothing is written."""
-    spec, url = _absolute(spec, run)
+    spec, url = absolute(spec, run)
     made = plan_run(url, spec, plan_restore(spec, url))
     return claim_result(
         made, spec.target, [spec.image], overwrite=overwrite, is_kind=is_restoration
@@ -151,32 +142,7 @@ def is_restoration(run: Run) -> bool:
     return any(step.stage == "restore" for step in run.steps)
 
 
-def dry_run(spec: RestoreSpec, run: str | None = None) -> DryRun:
-    """Check everything and say what would be done; nothing is written."""
-    spec, url = _absolute(spec, run)
-    planned = plan_restore(spec, url)
-    restored = _restored(planned)
-    itemsize = stage.restored_image(restored).dtype.itemsize
-    output = prod(restored.shape) * len(restored.channels) * itemsize
-    made = plan_run(url, spec, planned)
-    return look_ahead(made, spec.target, worker_bytes(restored), output=output)
-
-
-def worker_bytes(spec: stage.Spec) -> int:
-    """Memory of a worker: a block and the next one as stored, a channel before and after."""
-    inner = spec.grid.block_at(tuple(count // 2 for count in spec.grid.counts)).write
-    read, written = prod(size(stage.source_box(spec.plane, inner))), prod(size(inner))
-    stored = Volume.open(spec.image, spec.level).dtype.itemsize
-    planes = prod(size(inner)[2:]) * PER_PIXEL
-    kept = read * (2 * stored * len(spec.channels) + 4) + written * (4 + stored)
-    return PROCESS + NETWORK + kept + planes
-
-
-def _restored(planned: list[Step]) -> stage.Spec:
-    return next(step.spec for step in planned if isinstance(step.spec, stage.Spec))
-
-
-def _absolute(spec: RestoreSpec, run: str | None) -> tuple[RestoreSpec, str]:
+def absolute(spec: RestoreSpec, run: str | None) -> tuple[RestoreSpec, str]:
     """Give all URLs a form that workers understand."""
     places = {"image": files.absolute(spec.image), "output": files.absolute(spec.output)}
     places["model"] = weights.absolute(spec.model)

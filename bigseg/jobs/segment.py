@@ -11,11 +11,9 @@ from bigseg.events import Listener, ignore
 from bigseg.io.volume import Volume
 from bigseg.jobs import begin
 from bigseg.jobs.begin import (
-    DryRun,
     Prepared,
     carry_out,
     check_unfinished,
-    look_ahead,
     plan_run,
     published,
     room_for,
@@ -25,10 +23,8 @@ from bigseg.jobs.claim import (
     Claim,
     Way,
     check_predictions,
-    check_space,
     claim,
     remove_run,
-    scratch_bytes,
 )
 from bigseg.jobs.diameter import estimate_diameter
 from bigseg.jobs.sampling import View
@@ -161,17 +157,6 @@ def resume(
     left = [Step(step.name, step.stage, step.spec) for step in found.steps]
     check_memory(worker_bytes(left), room_for(found, cluster, workers), AGAIN)
     return _do(Claim(found, spec.target, Way.CONTINUE), spec, cluster, workers, listener)
-
-
-def dry_run(spec: SegmentSpec, run: str | None = None) -> DryRun:
-    """Check everything and say what would be done; nothing is written."""
-    spec, url = absolute(spec, run)
-    spec = measured(spec)
-    planned = plan_segment(spec, url)
-    made = plan_run(url, spec, planned)
-    check_space(url, planned)
-    need = worker_bytes(planned)[1]
-    return look_ahead(made, spec.target, need, scratch=scratch_bytes(planned))
 
 
 def measured(spec: SegmentSpec) -> SegmentSpec:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from operator import itemgetter
 from typing import Any
 
 from bigseg import files
@@ -12,26 +13,24 @@ from bigseg.errors import SpecError
 from bigseg.events import Listener, ignore
 from bigseg.jobs import begin
 from bigseg.jobs.begin import (
-    DryRun,
     Prepared,
     carry_out,
     claim_result,
-    look_ahead,
     plan_run,
     published,
     room_for,
 )
-from bigseg.jobs.budget import PROCESS, check_memory
+from bigseg.jobs.budget import PROCESS, check_memory, worker_bytes
 from bigseg.jobs.claim import Claim, Way
 from bigseg.plans.tiles import MergePlan, plan_merge
 from bigseg.run.folder import Run, open_run
 from bigseg.specs.segment import parse_as
 from bigseg.specs.tiles import MergeSpec
-from bigseg.stages import report, tile_publish, tiles, write_tiles
+from bigseg.stages import report, tile_publish, tiles
 from bigseg.stages.publish import table_url
 
-OWNING, WRITING = 24, 40
-"""Bytes for each voxel of a tile while its owner is sought, and of a block that is put together."""
+OWNING = 24
+"""Bytes for each voxel of a tile while its owner is sought."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def execute(
 ) -> Merged:
     """Do what a specification says; see `merge`."""
     planned, claimed = _claimed(spec, run, overwrite)
-    need = ("tiles", worker_bytes(planned))
+    need = max(worker_bytes(planned.steps), ("tiles", tile_bytes(planned)), key=itemgetter(1))
     check_memory(need, room_for(claimed.run, cluster, workers), "smaller tiles")
     return _do(claimed, planned, cluster, workers, listener)
 
@@ -135,7 +134,7 @@ def prepare(spec: MergeSpec, *, run: str | None = None, overwrite: bool = False)
 
 def _claimed(spec: MergeSpec, run: str | None, overwrite: bool) -> tuple[MergePlan, Claim]:
     """Plan a run and decide how it begins; nothing is written."""
-    spec, url = _absolute(spec, run)
+    spec, url = absolute(spec, run)
     planned = plan_merge(spec, url)
     made = plan_run(url, spec, planned.steps)
     sources = sorted({*map(str, planned.table["file"])})
@@ -169,25 +168,16 @@ def is_merging(run: Run) -> bool:
     return any(step.stage == "tiles" for step in run.steps)
 
 
-def dry_run(spec: MergeSpec, run: str | None = None) -> DryRun:
-    """Check everything and say what would be done; nothing is written."""
-    spec, url = _absolute(spec, run)
-    planned = plan_merge(spec, url)
-    return look_ahead(plan_run(url, spec, planned.steps), spec.target, worker_bytes(planned))
-
-
-def worker_bytes(planned: MergePlan) -> int:
-    """Memory of a worker: a tile with the next one, or a block of the whole."""
-    tile = prod(_taken(planned).largest) * (2 * planned.itemsize + OWNING)
-    written = next(s.spec for s in planned.steps if isinstance(s.spec, write_tiles.Spec))
-    return PROCESS + max(tile, prod(written.block) * WRITING)
+def tile_bytes(planned: MergePlan) -> int:
+    """Memory of a worker that takes a tile in, and has read the next one."""
+    return PROCESS + prod(_taken(planned).largest) * (2 * planned.itemsize + OWNING)
 
 
 def _taken(planned: MergePlan) -> tiles.Spec:
     return next(step.spec for step in planned.steps if isinstance(step.spec, tiles.Spec))
 
 
-def _absolute(spec: MergeSpec, run: str | None) -> tuple[MergeSpec, str]:
+def absolute(spec: MergeSpec, run: str | None) -> tuple[MergeSpec, str]:
     """Give all URLs a form that workers understand."""
     places: dict[str, Any] = {
         "tiles": tuple(map(files.absolute, spec.tiles)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from math import prod
 from typing import Any
 
 from bigseg import files
@@ -11,15 +10,12 @@ from bigseg.errors import OutputExists
 from bigseg.events import Listener, ignore
 from bigseg.jobs import begin
 from bigseg.jobs.begin import (
-    DryRun,
     Prepared,
     carry_out,
     check_unfinished,
     claim_result,
-    look_ahead,
     plan_run,
 )
-from bigseg.jobs.budget import PROCESS
 from bigseg.jobs.claim import Claim, Way, check_space, is_finished, kept_steps, labels_stay
 from bigseg.nets import weights
 from bigseg.plans.track import plan_track
@@ -28,7 +24,7 @@ from bigseg.run.folder import Run, is_run, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.specs.segment import SegmentSpec, parse_as
 from bigseg.specs.track import TrackSpec
-from bigseg.stages import detect, report, track_edits, track_publish
+from bigseg.stages import report, track_edits, track_publish
 
 
 @dataclass(frozen=True)
@@ -163,19 +159,6 @@ def resume(
 def is_tracking(run: Run) -> bool:
     """Whether a run tracks."""
     return any(step.stage == "lineages" for step in run.steps)
-
-
-def dry_run(spec: TrackSpec, run: str | None = None) -> DryRun:
-    """Check everything and say what would be done; nothing is written."""
-    spec, url = absolute(spec, run)
-    made = plan_run(url, spec, plan_track(spec, url))
-    return look_ahead(made, spec.target, worker_bytes(made))
-
-
-def worker_bytes(run: Run) -> int:
-    """Memory of a worker: a block of labels, as they are and numbered anew."""
-    found = next((step.spec for step in run.steps if isinstance(step.spec, detect.Spec)), None)
-    return PROCESS if found is None else PROCESS + 24 * prod(found.block) * len(found.sources)
 
 
 def _claimed(spec: TrackSpec, run: str | None, overwrite: bool) -> Claim:

@@ -14,7 +14,9 @@ from bigseg import events
 from bigseg.errors import BigsegError
 from bigseg.events import Listener, ignore
 from bigseg.jobs import track
-from bigseg.jobs.begin import DryRun, Interrupted, Prepared
+from bigseg.jobs.begin import Interrupted, Prepared
+from bigseg.jobs.plan import plan_tracking
+from bigseg.jobs.planned import Plan
 from bigseg.jobs.track import Tracked
 from bigseg.jobs.track_series import specifications
 from bigseg.run.cluster import open_cluster
@@ -209,10 +211,10 @@ def prepare(specs: Sequence[TrackSpec], *, overwrite: bool = False) -> list[dict
 
 def look_ahead(specs: Sequence[TrackSpec], *, overwrite: bool = False) -> list[dict[str, Any]]:
     """Check all series and say what would be done; nothing is written."""
-    return [_ready(spec, track.dry_run) for spec in specs]
+    return [_ready(spec, plan_tracking) for spec in specs]
 
 
-def _ready(spec: TrackSpec, make: Callable[[TrackSpec], Prepared | DryRun]) -> dict[str, Any]:
+def _ready(spec: TrackSpec, make: Callable[[TrackSpec], Prepared | Plan]) -> dict[str, Any]:
     try:
         made = make(spec)
     except BigsegError as error:

@@ -46,6 +46,7 @@ class MergePlan:
     steps: list[Step]
     table: dict[str, NDArray[Any]]
     """Table of tiles; see `stages.tiles`."""
+    layout: Layout
     itemsize: int
     """Bytes of a label of the widest tile."""
 
@@ -69,7 +70,7 @@ def plan_merge(spec: MergeSpec, run: str) -> MergePlan:
         ndim=found.ndim,
     )
     steps = _steps(spec, taken, found, _repulsion(spec, layout, found.ndim))
-    return MergePlan(steps, columns, max(tile.itemsize for tile in found.tiles))
+    return MergePlan(steps, columns, layout, max(tile.itemsize for tile in found.tiles))
 
 
 def _steps(spec: MergeSpec, taken: tiles.Spec, found: Found, repulsion: float) -> list[Step]:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bigseg import files
+from bigseg import files, opened
 from bigseg.core.objects import Table
 from bigseg.core.relabel import dense_offsets
 from bigseg.errors import BigsegError
@@ -161,5 +161,7 @@ def read_ids(run: str, number: int) -> NDArray[np.uint64]:
 
     Only the part of the array that the block needs is read.
     """
-    first, last = read_table(offsets_url(run), ["offset"])["offset"][number : number + 2]
+    url = offsets_url(run)  # has a row for each block: all of it is read once
+    offsets = opened.once(url, ("offset",), lambda: read_table(url, ["offset"])["offset"])
+    first, last = offsets[number : number + 2]
     return np.asarray(scratch(ids_url(run))[int(first) : int(last)], np.uint64)

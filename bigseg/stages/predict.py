@@ -148,10 +148,13 @@ def prepare(spec: Spec) -> None:
 
 
 def chunks(spec: Spec) -> Index:
-    """Chunks of the scratch array: blocks, halved until halos read little more than they need."""
+    """Chunks of the scratch array: blocks, halved until halos read little more than they need.
+
+    Objects of planes are found plane by plane, so planes are stored one by one, too.
+    """
     most = 512 if spec.ndim == 2 else 64
     edges = []
-    for length in spec.block[1:]:
+    for length in spec.block[1:] if spec.ndim == 3 else (1, *spec.block[2:]):
         while length > most and length % 2 == 0:
             length //= 2
         edges.append(length)

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from bigseg.errors import SpecError
-from bigseg.jobs.budget import PROCESS, SMALL, check_memory, worker_bytes
+from bigseg.jobs.budget import PROCESS, check_memory, worker_bytes
 from bigseg.jobs.claim import scratch_bytes
+from bigseg.jobs.memory import SMALL
 from bigseg.plans.steps import Step
 from bigseg.run.cluster import Room
 from bigseg.stages import label, predict

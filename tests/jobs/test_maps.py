@@ -14,7 +14,8 @@ from bigseg.core.metrics import variation_of_information
 from bigseg.core.overlap import contingency
 from bigseg.errors import BigsegError, OutputExists, SpecError
 from bigseg.io.tables import read_table
-from bigseg.jobs.maps import dry_run, is_em, resume, segment_maps, worker_bytes
+from bigseg.jobs.budget import worker_bytes
+from bigseg.jobs.maps import is_em, resume, segment_maps
 from bigseg.plans.maps import plan_em
 from bigseg.run.folder import open_run
 from bigseg.specs.maps import EmSpec
@@ -154,24 +155,12 @@ def test_what_is_no_probability_is_named_with_its_place(tmp_path: Path) -> None:
         segment_maps(spec, cluster="serial")
 
 
-def test_a_dry_run_writes_nothing(tmp_path: Path) -> None:
-    spec = EmSpec(image=stored(tmp_path, boundary(TRUTH)[None]), source="boundaries")
-    told = dry_run(spec)
-    assert told.as_dict()["steps"][0] == {
-        "step": "supervoxels",
-        "blocks": 1,
-        "block": [1, 40, 256, 256],
-    }
-    assert "supervoxels" in told.text()
-    assert not Path(told.run).exists()
-
-
 def test_memory_is_reckoned_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = EmSpec(image=stored(tmp_path, boundary(TRUTH)[None]), source="boundaries")
     narrow = spec.model_copy(update={"block": (20, 20, 20), "halo": 8})
-    need = [worker_bytes(plan_em(one, "run")[0].spec) for one in (narrow, spec)]
+    need = [worker_bytes(plan_em(one, "run"))[1] for one in (narrow, spec)]
     assert need[0] < need[1]
     monkeypatch.setattr("bigseg.run.cluster.memory", lambda: 1000)
     with pytest.raises(SpecError, match=r"Step 'supervoxels' needs about .* smaller --block"):

@@ -11,13 +11,13 @@ from skimage.io import imread
 
 import bigseg
 from bigseg.errors import SpecError
-from bigseg.jobs import plan as planning
+from bigseg.jobs import reckon as reckoning
 from bigseg.jobs import segment as pipeline
-from bigseg.jobs.plan import Plan, plan_maps, plan_segmentation
+from bigseg.jobs.plan import plan_segmentation
+from bigseg.jobs.planned import Plan
 from bigseg.plans.segment import plan_segment
 from bigseg.run.folder import open_run
-from bigseg.specs.maps import EmSpec
-from bigseg.specs.segment import parse, parse_as
+from bigseg.specs.segment import parse
 from tests.worlds import make_image
 
 SAMPLES = Path(bigseg.__file__).parent / "samples"
@@ -137,7 +137,7 @@ def test_what_does_not_fit_is_refused_with_the_remedy(
         patch.setattr("bigseg.run.cluster.memory", lambda: 300_000_000)
         with pytest.raises(SpecError, match=r"needs about .* of memory .*; use fewer --workers"):
             plan_of(settings)
-    monkeypatch.setattr(planning, "free_disk", lambda url: 1000)
+    monkeypatch.setattr(reckoning, "free_disk", lambda url: 1000)
     with pytest.raises(SpecError, match=r"of disk for .*labels.zarr, where .* are free; put"):
         plan_of(settings)
 
@@ -152,13 +152,3 @@ def test_blocks_that_a_mask_leaves_out_are_neither_read_nor_counted(tmp_path: Pa
     assert [row.skipped for row in rows] == [0, 8]
     assert rows[1].gets < rows[0].gets / 4
     assert "(8 skipped)" in part.text()
-
-
-def test_maps_are_planned_too(tmp_path: Path) -> None:
-    maps = np.random.default_rng(0).random((8, 64, 64)).astype(np.float32)
-    image = make_image(f"{tmp_path}/maps.zarr", maps, "zyx").image.url
-    spec = parse_as(EmSpec, {"image": image, "source": "boundaries", "block": (16, 32, 32)})
-    plan = plan_maps(spec, cluster="serial", calibrate=0.5)
-    assert plan.steps[0].step == "supervoxels"
-    assert plan.steps[0].blocks == 4
-    assert plan.cpu_hours

@@ -23,10 +23,8 @@ from bigseg.jobs.begin import Interrupted
 from bigseg.nets import restorer, weights
 from bigseg.nets.cellpose_unet import CellposeUNet
 from bigseg.plans import restore as restoration_plan
-from bigseg.plans.restore import RestoreSpec
 from bigseg.run.folder import open_run
 from bigseg.run.worker import run_block
-from bigseg.specs.segment import parse_as
 from bigseg.stages import restore
 
 SHAPE = (2, 2, 2, 90, 110)
@@ -292,16 +290,6 @@ def test_too_little_memory_is_refused(
     monkeypatch.setattr("bigseg.run.cluster.memory", lambda: 10**8)
     with pytest.raises(SpecError, match=r"'restore' needs about 0.8 GB .* fewer --workers"):
         run_restore(image, str(tmp_path / "out.zarr"), model=model)
-
-
-def test_a_dry_run_writes_nothing(image: str, model: str, tmp_path: Path) -> None:
-    before = set(tmp_path.rglob("*"))
-    settings = {"image": image, "output": str(tmp_path / "out.zarr"), "model": model}
-    plan = restoration.dry_run(parse_as(RestoreSpec, settings))
-    assert ("restore", 8, (1, 2, 64, 64)) in plan.steps
-    assert plan.sizes["output"] == 2 * int(np.prod(SHAPE))
-    assert "restore                  8  1, 2, 64, 64" in plan.text()
-    assert set(tmp_path.rglob("*")) == before
 
 
 def test_an_image_that_is_all_nan_leaves_no_trace(model: str, tmp_path: Path) -> None:

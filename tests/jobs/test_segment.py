@@ -1,6 +1,5 @@
 """From an image to labels: what is refused, what is continued, what is computed again."""
 
-import json
 import subprocess
 import sys
 from collections import namedtuple
@@ -339,16 +338,6 @@ def test_places_that_cannot_be_written_are_refused(image: str, tmp_path: Path, w
     before = every_file(str(tmp_path))
     with pytest.raises(BigsegError, match=r"file/x cannot be written"):
         segment(image, **places)
-    assert every_file(str(tmp_path)) == before
-
-
-def test_a_dry_run_says_what_would_be_done_and_does_nothing(image: str, tmp_path: Path) -> None:
-    before = every_file(str(tmp_path))
-    plan = pipeline.dry_run(parse({"image": image, "model": "nuclei", "block": (48, 48)}))
-    assert ("label", 4, (1, 1, 48, 48)) in plan.steps
-    assert plan.sizes["scratch"] == SIDE * SIDE * (3 + 4)
-    assert json.loads(json.dumps(plan.as_dict()))["run"] == f"{image}.cells.bigseg"
-    assert "label                    4  1, 1, 48, 48" in plan.text()
     assert every_file(str(tmp_path)) == before
 
 

@@ -11,7 +11,8 @@ from zarr.storage import LocalStore
 import bigseg
 from bigseg.grid import Grid
 from bigseg.jobs import segment as pipeline
-from bigseg.plans.forecast import Store, boxes_of, loads_of, traffic, voxels
+from bigseg.plans.counts.traffic import Store, boxes_of, traffic, voxels
+from bigseg.plans.forecast import loads_of
 from bigseg.plans.segment import plan_segment
 from bigseg.run.folder import open_run
 from bigseg.run.ledger import Ledger

@@ -1,0 +1,1 @@
+"""What the blocks of each kind of step read and write, counted from specifications alone."""
