@@ -55,8 +55,19 @@ class Series:
         Raises
         ------
         ImageError
-            A file has changed its shape, or holds no labels.
+            A file has changed its shape, or holds no labels; labels are negative.
         """
+        data = self._read(box)
+        if data.dtype.kind == "i" and (lowest := data.min(initial=0)) < 0:
+            number = box[0].start
+            place = self.frames[number] if self.frames else f"{self.url} in frame {number}"
+            raise ImageError(
+                f"Labels of {place} go down to {lowest}; labels are whole numbers from 0, which is "
+                "the background: renumber them."
+            )
+        return data
+
+    def _read(self, box: Box) -> NDArray[Any]:
         if self.image is not None:
             data: NDArray[Any] = Volume(self.image, 0).read(box)[0, 0]
             return data
@@ -95,6 +106,25 @@ def open_series(url: str) -> Series:
     with opened_mask(url) as mask:
         shape = _named(mask)
         return Series(url, (), shape, (1, *shape[1:]), (1.0, 1.0, 1.0), {}, None)
+
+
+def check_series(series: Series, given: str) -> None:
+    """Refuse what cannot be tracked, as far as the first stored labels show it.
+
+    Many mark the background by -1, which is seen there.
+
+    Raises
+    ------
+    ImageError
+        There is one frame only, or labels are negative.
+    """
+    if series.shape[0] == 1:
+        whole = ""
+        if series.frames:
+            whole = f", {series.frames[0]}; if that file holds the whole series, give the file"
+        raise ImageError(f"{given} has a single frame, so there is nothing to track{whole}.")
+    _, z, y, x = (slice(0, min(n, u)) for n, u in zip(series.shape, series.unit, strict=True))
+    series.read((slice(0, 1), z, y, x))
 
 
 def _ngff(url: str) -> Series:

@@ -6,7 +6,7 @@ import hashlib
 
 from bigseg import files
 from bigseg.errors import ImageError, SpecError
-from bigseg.io.series import Series, open_series
+from bigseg.io.series import Series, check_series, open_series
 from bigseg.io.volume import Volume
 from bigseg.plans.segment import plan_segment
 from bigseg.plans.steps import Step
@@ -61,6 +61,7 @@ def _given(url: str, series: Series) -> detect.Source:
             f"The alternative {url} has (t, z, y, x) = {other.shape} voxels, but {series.url} has "
             f"{series.shape}; alternatives are other labels of the same voxels in the same frames."
         )
+    check_series(other, url)
     ngff = other.image is not None
     return detect.Source(labels=other.url, frames=other.frames, ngff=ngff, unit=other.unit)
 

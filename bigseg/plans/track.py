@@ -12,7 +12,7 @@ from bigseg import files
 from bigseg.errors import ImageError, OutputExists, SpecError
 from bigseg.grid import Index
 from bigseg.io.plan import plan_labels
-from bigseg.io.series import Series, open_series
+from bigseg.io.series import Series, check_series, open_series
 from bigseg.io.volume import Volume
 from bigseg.plans.alternatives import plan_alternatives
 from bigseg.plans.channels import resolve_channels
@@ -109,7 +109,9 @@ def _labels(spec: TrackSpec, run: str) -> tuple[list[Step], Series]:
     """Steps that make the labels, if there are any, and the labels as they are or will be."""
     first = spec.segmentation
     if first is None:
-        return [], open_series(spec.labels)
+        series = open_series(spec.labels)
+        check_series(series, spec.labels)
+        return [], series
     if first.dims == "slices":
         raise SpecError("Objects that are put together from slices cannot be tracked in one run.")
     volume = Volume.open(first.image, first.level)

@@ -8,7 +8,7 @@ import tifffile
 
 from bigseg.errors import ImageError, NotFound
 from bigseg.io.convert import convert
-from bigseg.io.series import open_series
+from bigseg.io.series import check_series, open_series
 
 FRAMES = np.arange(3 * 8 * 9, dtype=np.uint16).reshape(3, 8, 9) % 7
 WHOLE = tuple(slice(0, n) for n in (3, 1, 8, 9))
@@ -90,3 +90,42 @@ def test_an_empty_folder_is_refused(tmp_path):
     (tmp_path / "a").mkdir()
     with pytest.raises(NotFound, match="There are no label images at"):
         open_series(str(tmp_path / "a"))
+
+
+def test_a_folder_with_one_file_is_no_series(tmp_path):
+    url = folder(tmp_path / "a", FRAMES[:1])
+    said = f"{url} has a single frame, so there is nothing to track, .*mask000.tif; if that file"
+    with pytest.raises(ImageError, match=said):
+        check_series(open_series(url), url)
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "ngff"])
+def test_a_background_of_minus_one_is_seen_before_any_work(tmp_path, kind):
+    labels = FRAMES.astype(np.int16) - 1
+    url = str(tmp_path / "a.npy")
+    if kind == "folder":
+        url = folder(tmp_path / "a", labels)
+    elif kind == "file":
+        url = str(tmp_path / "a.tif")
+        tifffile.imwrite(url, labels, imagej=True, metadata={"axes": "TYX"})
+    else:
+        np.save(url, labels)
+        convert([url], str(tmp_path / "a.zarr"), axes="tyx")
+        url = str(tmp_path / "a.zarr")
+    series = open_series(url)
+    with pytest.raises(ImageError, match=r"Labels of .*0.* go down to -1; labels are"):
+        check_series(series, url)
+
+
+def test_labels_from_zero_are_fine(tmp_path):
+    url = folder(tmp_path / "a", FRAMES.astype(np.int32))
+    check_series(open_series(url), url)
+
+
+def test_negative_labels_of_later_frames_are_named(tmp_path):
+    labels = FRAMES.astype(np.int16)
+    labels[2, 4, 4] = -5
+    url = folder(tmp_path / "a", labels)
+    check_series(open_series(url), url)
+    with pytest.raises(ImageError, match=r"Labels of .*mask002.tif go down to -5"):
+        open_series(url).read(frame(2))

@@ -12,6 +12,7 @@ import tifffile
 import bigseg
 from bigseg.cli.app import main
 from bigseg.errors import NotFound, SpecError
+from bigseg.io.convert import convert
 from bigseg.jobs.track_series import specifications
 from tests.cells import moving_cells, write_frames
 
@@ -34,6 +35,34 @@ def test_one_that_fails_is_named_and_the_others_go_on(plate, tmp_path):
     assert "2 of 3 series are tracked" in result.text()
     for number in (0, 2):
         assert np.asarray(bigseg.open_labels(f"{tmp_path}/well{number}.zarr").data).max() == 11
+
+
+@pytest.fixture
+def timelapses(tmp_path):
+    """Raw images of four wells, of which one has a single frame, and one a damaged chunk."""
+    for number, frames in enumerate((3, 1, 3, 3)):
+        bright = np.where(moving_cells(number)[0][:frames] > 0, 200, 0).astype(np.uint8)
+        np.save(tmp_path / "image.npy", bright)
+        convert([f"{tmp_path}/image.npy"], f"{tmp_path}/well{number}.zarr", axes="tyx")
+    stored = sorted((tmp_path / "well2.zarr" / "0").rglob("[0-9]"))
+    next(path for path in stored if path.is_file()).write_bytes(b"damaged")
+    return tmp_path
+
+
+def test_raw_timelapses_are_segmented_and_tracked_but_for_the_bad_ones(timelapses):
+    segment = {"representation": "labels", "intensity": (0, 255), "block": (120, 120)}
+    result = bigseg.track_many(
+        [f"{timelapses}/*.zarr"], f"{timelapses}/out", workers=1,
+        model="tests.end_to_end.bright:objects", segment=segment,
+    )  # fmt: skip
+    first, single, damaged, last = result.series
+    assert (first.result.tracks, last.result.tracks) == (9, 9)
+    assert "well1.zarr has a single frame, so there is nothing to track" in single.error
+    assert "1 block(s) of stage 'label' failed" in damaged.error
+    assert "well2.zarr" in damaged.error
+    assert "2 of 4 series are tracked" in result.text()
+    masks = np.asarray(bigseg.open_labels(f"{timelapses}/well3.zarr").data)
+    np.testing.assert_array_equal(masks > 0, moving_cells(3)[0][:3] > 0)
 
 
 def test_what_is_finished_is_not_done_again(plate, tmp_path):
