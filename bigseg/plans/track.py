@@ -26,6 +26,8 @@ from bigseg.stages import (
     detections,
     lineages,
     link,
+    overlap,
+    overlaps,
     points,
     track_challenge,
     write,
@@ -51,7 +53,8 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
     more, others = plan_alternatives(spec, run, series, before)
     _check_target(spec, series, others)
     found = _measuring(spec, run, series).model_copy(update={"alternatives": others})
-    learned = learning(spec, run, series.shape[0], len(found.sources))
+    compared = overlap.Spec(found=found)
+    learned = learning(spec, run, series.shape[0], len(found.sources), overlaps=True)
     edited = edited_by(spec, run, series.shape[0], found)
     linked = link.Spec(learned=learned, packs=_packs(spec, found), edited=edited)
     put_together = lineages.Spec(
@@ -63,6 +66,8 @@ def plan_track(spec: TrackSpec, run: str) -> list[Step]:
         *more,
         Step("detect", "detect", found),
         Step("detections", "detections", detections.Spec(found=found)),
+        Step("overlap", "overlap", compared),
+        Step("overlaps", "overlaps", overlaps.Spec(counted=compared)),
         *linking(put_together),
         Step("write-tracks", "write_tracks", written),
         *pyramid_steps(written, write_tracks.planned_image(written, 1, series), "pyramid-tracks"),

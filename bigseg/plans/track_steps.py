@@ -27,7 +27,9 @@ NEIGHBOURS, MORE_NEIGHBOURS = 8, 4
 """Most candidates of an object in another frame, and how many more for each alternative."""
 
 
-def learning(spec: TrackSpec, run: str, frames: int, sources: int = 1) -> learn.Spec:
+def learning(
+    spec: TrackSpec, run: str, frames: int, sources: int = 1, *, overlaps: bool = False
+) -> learn.Spec:
     """How the numbers behind costs are found, and how objects are linked.
 
     Objects of several sources may lie around the same places, so that more candidates are needed.
@@ -43,7 +45,12 @@ def learning(spec: TrackSpec, run: str, frames: int, sources: int = 1) -> learn.
         core_objects=spec.objects_per_block,
     )
     return learn.Spec(
-        run=run, frames=frames, sources=sources, settings=settings, model=known_costs(spec)
+        run=run,
+        frames=frames,
+        sources=sources,
+        overlaps=overlaps,
+        settings=settings,
+        model=known_costs(spec),
     )
 
 

@@ -25,6 +25,7 @@ from bigseg.core.tracking.rivals import numbered
 from bigseg.errors import SpecError
 from bigseg.grid import Block, Grid
 from bigseg.stages import detections
+from bigseg.stages.overlaps import read_overlaps
 from bigseg.types import Facts, StageSpec
 
 POSITION = ("centroid_z", "centroid_y", "centroid_x")
@@ -39,6 +40,8 @@ class Spec(StageSpec):
     settings: link.Settings
     sources: int = 1
     """From how many label images objects come; those of several compete."""
+    overlaps: bool = False
+    """Whether voxels that objects of successive frames share have been counted."""
     model: Model | None = None
     """What is known already, from tracks of a like series; None: it is estimated."""
 
@@ -73,8 +76,12 @@ def load(spec: Spec, frames: Iterable[int]) -> Detections:
     frames = list(frames)
     tables = list(detections.read_frames(spec.run, frames))
     names = [name for name in COLUMNS if name in tables[0]]
-    sets = read_sets(spec, frames, [table["label"] for table in tables])
-    return gathered({name: np.concatenate([t[name] for t in tables]) for name in names}, sets)
+    labels = [table["label"] for table in tables]
+    sets = read_sets(spec, frames, labels)
+    d = gathered({name: np.concatenate([t[name] for t in tables]) for name in names}, sets)
+    if not spec.overlaps:
+        return d
+    return replace(d, overlaps=read_overlaps(spec.run, frames, labels))
 
 
 def read_sets(spec: Spec, frames: Sequence[int], labels: Sequence[NDArray[Any]]) -> Ints | None:

@@ -183,6 +183,8 @@ def _key(spec: Spec, core: Core, model: Model, d: Detections, banned: Bans | Non
     for value in (core, model, spec.learned.settings, spec.learned.frames):
         digest.update(repr(value).encode())
     columns = [d.frame, d.label, d.position, d.size, d.intensity, d.border, d.score, d.conflicts]
+    if d.overlaps is not None:
+        columns += [d.overlaps.source, d.overlaps.target, d.overlaps.voxels]
     if banned is not None:
         columns += [banned.out, banned.into, banned.pairs]
     for column in columns:

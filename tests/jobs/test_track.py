@@ -213,7 +213,7 @@ def test_other_settings_measure_nothing_again(folder, tracked, tmp_path):
         listener=lambda event: done.append(event),
     )
     skipped = [e.step for e in done if isinstance(e, StageEnded) and e.skipped]
-    assert skipped == ["detect", "detections", "learn", "link"]
+    assert skipped == ["detect", "detections", "overlap", "overlaps", "learn", "link"]
     np.testing.assert_array_equal(ids(result.labels), ids(tracked.labels))
 
 

@@ -77,7 +77,7 @@ def test_only_touched_parts_are_solved_again(world, folder, tmp_path):
     events = []
     second = run(folder, out, text, overwrite=True, listener=events.append, **settings)
     skipped = [e.step for e in events if getattr(e, "skipped", False)]
-    assert skipped == ["detect", "detections", "learn"]
+    assert skipped == ["detect", "detections", "overlap", "overlaps", "learn"]
     assert second.parts == 4
     assert 1 <= second.solved <= 2  # that of frames 6 and 7, and the one that sees both
     assert "of 4 parts linked anew" in second.text()

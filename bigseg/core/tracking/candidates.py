@@ -14,9 +14,10 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from bigseg.core.tracking import costs
-from bigseg.core.tracking.costs import Model, Nodes
+from bigseg.core.tracking.costs import Change, Model, Nodes
 from bigseg.core.tracking.detections import Bools, Detections, Floats, Ints
 from bigseg.core.tracking.motion import Motion
+from bigseg.core.tracking.overlaps import union_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +101,20 @@ class Reach:
     division: float
     """Farthest of a daughter from the mother's predicted position."""
     neighbours: int = 8
+    limits: tuple[float, float] = (math.inf, math.inf)
+    """What a user has set of both: it holds for objects that overlap, too."""
 
     @classmethod
     def of(cls, model: Model, neighbours: int = 8) -> Reach:
         """As far as anything can be likelier than its alternative."""
         worst = -math.log(min(model.appears, model.appears_at_border) * model.density)
         worst -= math.log(min(model.disappears, model.disappears_at_border))
-        if model.sizes is not None:
-            # The best that sizes can add to a move: it agrees, where most sizes differ.
-            peak = float(model.sizes.step.cost(np.zeros(1))[0])
-            typical = math.log(model.sizes.deviation * math.sqrt(2 * math.pi)) + 2
-            worst += max(typical - peak, 0.0)
+        for one in (model.sizes, model.brightness):
+            if one is not None:
+                # The best that it can add to a move: it agrees, where most objects differ.
+                peak = float(one.step.cost(np.zeros(1))[0])
+                typical = math.log(one.deviation * math.sqrt(2 * math.pi)) + 2
+                worst += max(typical - peak, 0.0)
         move = tuple(s.reach(worst, model.dimensions) for s in model.steps)
         mean, deviation = model.separation
         # Of unequal daughters the smaller goes farther than half of their distance.
@@ -151,14 +155,37 @@ def _moves(
     there = d.position[b] - span * motion.behind(b) / 2
     count = max(reach.neighbours // span, 2)
     i, j = near(here, there, reach.move[span - 1], count, both=True)
-    i, j = a[i], b[j]
+    i, j = _overlapping(d, a, (a[i], b[j]), count) if span == 1 else (a[i], b[j])
     way, doubt = motion.between(i, j)
     squared = ((d.position[j] - d.position[i] - span * way) ** 2).sum(1)
-    growth = None if n.logs is None else n.logs[j] - n.logs[i]
-    cost = costs.moves(model, squared, span, growth, doubt)
+    change = Change(
+        growth=None if n.logs is None else n.logs[j] - n.logs[i],
+        brightening=None if n.lights is None else n.lights[j] - n.lights[i],
+        alike=_alike(d, i, (j,)) if span == 1 else None,
+    )
+    cost = costs.moves(model, squared, span, doubt, change)
     gain = cost - n.disappear[i] - n.appear[j]
-    good = gain < 0
+    good = (gain < 0) & (squared <= (span * reach.limits[0]) ** 2)
     return i[good], j[good], gain[good]
+
+
+def _overlapping(d: Detections, a: Ints, pairs: tuple[Ints, Ints], k: int) -> tuple[Ints, Ints]:
+    """Pairs, and those of rows `a` with what they overlap most: `k` of each, from both sides."""
+    if d.overlaps is None or d.size is None or not len(a):
+        return pairs
+    more = d.overlaps.leaving(int(a[0]), int(a[-1]) + 1).most(d.size, k)
+    key = np.concatenate([pairs[0] * len(d) + pairs[1], more.source * len(d) + more.target])
+    key = np.unique(key)
+    return key // len(d), key % len(d)
+
+
+def _alike(d: Detections, source: Ints, targets: tuple[Ints, ...]) -> Floats | None:
+    """Intersection over union of each source and all of its targets; None if nobody knows."""
+    if d.overlaps is None or d.size is None:
+        return None
+    shared = sum((d.overlaps.shared(source, one) for one in targets), np.zeros(len(source)))
+    both = sum((d.size[one] for one in targets), d.size[source])
+    return union_share(shared, both)
 
 
 def _rows(d: Detections, frame: int) -> Ints:
@@ -182,9 +209,15 @@ def _births(
         b = _rows(d, frame + span)
         count = reach.neighbours if spans == (1, 1) else reach.neighbours * 3 // 4
         i, j = near(here + span * ahead, d.position[b], reach.division, count, both=False)
-        found.append((i, b[j]))
+        i, j = a[i], b[j]
+        if span == 1:
+            i, j = _overlapping(d, a, (i, j), count)
+            far = ((d.position[j] - d.position[i] - motion.ahead(i)) ** 2).sum(1)
+            close = far <= reach.limits[1] ** 2
+            i, j = i[close], j[close]
+        found.append((i, j))
     i, one, two = _pairs(*found[0]) if len(found) == 1 else _products(*found[0], *found[1])
-    return _born(d, n, model, motion, (a[i], one, two))
+    return _born(d, n, model, motion, (i, one, two))
 
 
 def _born(
@@ -201,8 +234,12 @@ def _born(
     close = middle < (8 * model.middle.scale) ** 2
     mother, one, two, middle, span = (c[close] for c in (mother, one, two, middle, span))
     apart = np.sqrt(((p[close] - q[close]) ** 2).sum(1))
-    all_logs = None if n.logs is None else (n.logs[mother], n.logs[one], n.logs[two])
-    cost = costs.divisions(model, middle, apart, all_logs)
+    sizes, lights = (
+        None if column is None else (column[mother], column[one], column[two])
+        for column in (n.logs, n.lights)
+    )
+    alike = _alike(d, mother, (one, two)) if (span == 1).all() else None
+    cost = costs.divisions(model, middle, apart, sizes, lights, alike)
     cost = cost - np.where(span > 1, math.log(model.missed), 0.0)
     gain = cost - n.disappear[mother] - n.appear[one] - n.appear[two]
     good = gain < 0

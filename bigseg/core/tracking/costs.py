@@ -4,13 +4,15 @@ Everything is told by one generative story. Of the objects of a frame a share *d
 *disappears*, the others go on; a share of all is *missed* by the detector in a frame; new ones
 *appear*, and *false* detections come, anywhere among the others (at `density` objects per unit
 volume). Who goes on is displaced by a step, which is heavy-tailed (a multivariate t distribution);
-its size changes by a factor that is heavy-tailed too. Who divides puts two daughters on
+its size, and its brightness where there is an image, change by factors that are heavy-tailed
+too. Who divides puts two daughters on
 opposite sides of where it would have been: their *middle* is displaced like a step, their
 *separation* is log-normal and of any direction, their sizes add up to the mother's.
 
-    move       -log P(goes on) - log f(displacement) - log f(size ratio)
+    move       -log P(goes on) - log f(displacement) - log f(size ratio) - overlap
     gap        the same, with as many times -log P(missed) as frames lie between
     division   -log P(divides) - log f(middle) - log f(separation) - log f(sum) - log f(share)
+               - overlap of both daughters with the mother
     appear     -log P(appears) - log density - log f(size among all)
     disappear  -log P(disappears)
     false      -log P(false) - log density - log f(size among all) + log-odds of the score
@@ -22,6 +24,10 @@ competes with is real: that explains it, so it is not false, and it costs its pl
 objects then cost as many densities as one that covers both, and how they go on decides. What a
 drawing explains besides itself, as far as it covers it, is its `Detections.claim`; where none of
 several is real, they cost about what one false detection does.
+
+Where outlines are known, *overlap* is `DEPENDENT` times the log-odds that objects that are so much
+alike (intersection over union, drift taken back) belong together, as they do in this series. It is
+no density of its own, as it tells much of what displacement tells: only a share of it counts.
 
 As every object is explained exactly once as a start (moved to, born, appeared, false or a rival),
 densities of the same dimension are compared whatever is chosen, so that costs need no weights. All
@@ -43,6 +49,11 @@ from bigseg.core.tracking.motion import Weights
 CAUTION = math.log(10)
 """What rejecting a detection costs besides: to lose a real one is ten times worse than to keep a
 false one (as in the challenge's TRA)."""
+
+DEPENDENT = 0.5
+"""Share of what overlap tells that displacement and sizes have not told; measured, see
+`docs/explanation/how-tracking-works.md`."""
+TENTHS = 10
 
 
 Drift = tuple[tuple[float, float, float], ...]
@@ -80,7 +91,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How sizes change; all of logarithms."""
+    """How sizes change, or brightness; all of logarithms."""
 
     step: Spread
     """Of size from one frame to the next."""
@@ -99,10 +110,32 @@ class Sizes:
     deviation: float
     """How far sizes of one frame lie apart."""
 
+    def move(self, growth: Floats, frames: int) -> Floats:
+        """Cost of a change over some frames."""
+        return self.step.cost(growth**2 / frames) + math.log(frames) / 2
+
+    def family(self, mother: Floats, a: Floats, b: Floats) -> Floats:
+        """Cost of two daughters of a mother."""
+        whole = np.logaddexp(a, b) - mother - self.growth
+        return self.whole.cost(whole**2) + self.share.cost((a - b) ** 2)
+
     def among_all(self, logs: Floats, frame: NDArray[np.int32]) -> Floats:
         """Cost of a size among all sizes of its frame."""
         z = (logs - self.mean - self.trend * frame) / self.deviation
         return z**2 / 2 + math.log(self.deviation * math.sqrt(2 * math.pi))
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How objects of successive frames that belong together overlap, and others do."""
+
+    odds: tuple[float, ...]
+    """Log-odds that two belong together by their intersection over union: 0, and each tenth."""
+
+    def cost(self, alike: Floats) -> Floats:
+        """Cost of links between objects that are so much `alike`: intersection over union."""
+        knots = np.r_[0.0, (np.arange(TENTHS) + 0.5) / TENTHS]
+        return -DEPENDENT * np.interp(alike, knots, self.odds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +159,9 @@ class Model:
     missed: float
     false: float
     sizes: Sizes | None = None
+    brightness: Sizes | None = None
+    """How mean intensities change, likewise."""
+    overlap: Overlap | None = None
     motion: Weights = field(default_factory=Weights)
     """What the next step is predicted from."""
     drift: Drift = ()
@@ -146,6 +182,20 @@ class Nodes:
     false: Floats
     logs: Floats | None
     """Logarithm of the size."""
+    lights: Floats | None = None
+    """Logarithm of the mean intensity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What links claim besides a displacement, each of (n,) links; None where nobody knows."""
+
+    growth: Floats | None = None
+    """Difference of the logarithms of the sizes."""
+    brightening: Floats | None = None
+    """Difference of the logarithms of the mean intensities."""
+    alike: Floats | None = None
+    """Intersection over union, drift taken back."""
 
 
 def nodes(d: Detections, model: Model, frames: tuple[int, int] | None = None) -> Nodes:
@@ -161,10 +211,13 @@ def nodes(d: Detections, model: Model, frames: tuple[int, int] | None = None) ->
     """
     at_border = np.zeros(len(d), np.bool_) if d.border is None else d.border
     place = np.full(len(d), -math.log(model.density))
-    anywhere, logs = place, None
+    anywhere, logs, lights = place, None, None
     if model.sizes is not None and d.size is not None:
         logs = np.log(d.size)
-        anywhere = place + model.sizes.among_all(logs, d.frame)
+        anywhere = anywhere + model.sizes.among_all(logs, d.frame)
+    if model.brightness is not None and d.intensity is not None:
+        lights = np.log(d.intensity)
+        anywhere = anywhere + model.brightness.among_all(lights, d.frame)
     appear = anywhere - np.log(np.where(at_border, model.appears_at_border, model.appears))
     disappear = -np.log(np.where(at_border, model.disappears_at_border, model.disappears))
     first, last = frames or (0, d.frames - 1)
@@ -177,35 +230,46 @@ def nodes(d: Detections, model: Model, frames: tuple[int, int] | None = None) ->
         false[rival] = place[rival] + d.claim[rival] * (CAUTION - math.log(model.false))
     if d.score is not None:
         false = false + np.log(d.score / (1 - d.score))
-    return Nodes(appear, disappear, false, logs)
+    return Nodes(appear, disappear, false, logs, lights)
 
 
-def moves(
-    model: Model, squared: Floats, frames: int, growth: Floats | None, doubt: Floats
-) -> Floats:
+def moves(model: Model, squared: Floats, frames: int, doubt: Floats, change: Change) -> Floats:
     """Cost of going on over `frames` frames.
 
     Parameters
     ----------
     squared
         (n,) squared distance from the predicted position.
-    growth
-        (n,) difference of the logarithms of the sizes, if there are sizes.
     doubt
         (n,) how much wider the step is spread, as its prediction is less certain.
+    change
+        What else is different.
     """
     stays = 1 - model.divides - model.disappears
     cost = model.steps[frames - 1].cost(squared / doubt**2, model.dimensions)
     cost = cost + model.dimensions * np.log(doubt) - frames * math.log(stays)
     if frames > 1:
         cost = cost - (frames - 1) * math.log(model.missed)
-    if growth is not None and model.sizes is not None:
-        cost = cost + model.sizes.step.cost(growth**2 / frames) + math.log(frames) / 2
+    if change.growth is not None and model.sizes is not None:
+        cost = cost + model.sizes.move(change.growth, frames)
+    if change.brightening is not None and model.brightness is not None:
+        cost = cost + model.brightness.move(change.brightening, frames)
+    if change.alike is not None and model.overlap is not None:
+        cost = cost + model.overlap.cost(change.alike)
     return np.asarray(cost)
 
 
+Family = tuple[Floats, Floats, Floats]
+"""Of mothers, and each daughter."""
+
+
 def divisions(
-    model: Model, middle: Floats, separation: Floats, logs: tuple[Floats, Floats, Floats] | None
+    model: Model,
+    middle: Floats,
+    separation: Floats,
+    logs: Family | None = None,
+    lights: Family | None = None,
+    alike: Floats | None = None,
 ) -> Floats:
     """Cost of a division.
 
@@ -215,16 +279,20 @@ def divisions(
         (n,) squared distance of the middle of the daughters from the mother's predicted position.
     separation
         (n,) distance between the daughters.
-    logs
-        Logarithms of the sizes of mother and daughters.
+    logs, lights
+        Logarithms of their sizes, and of their mean intensities.
+    alike
+        (n,) intersection over union of the mother and both daughters together.
     """
     cost = model.middle.cost(middle, model.dimensions) - math.log(model.divides)
     cost = cost + apart(model, separation)
     if logs is not None and model.sizes is not None:
-        mother, a, b = logs
-        whole = np.logaddexp(a, b) - mother - model.sizes.growth
-        cost = cost + model.sizes.whole.cost(whole**2) + model.sizes.share.cost((a - b) ** 2)
-    return cost
+        cost = cost + model.sizes.family(*logs)
+    if lights is not None and model.brightness is not None:
+        cost = cost + model.brightness.family(*lights)
+    if alike is not None and model.overlap is not None:
+        cost = cost + model.overlap.cost(alike)
+    return np.asarray(cost)
 
 
 def middle(p: Floats, q: Floats, balance: float, logs: tuple[Floats, Floats] | None) -> Floats:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bigseg.core.tracking.overlaps import Overlaps
 from bigseg.errors import ImageError
 
 Bools = NDArray[np.bool_]
@@ -49,6 +50,9 @@ class Detections:
     claim: Floats | None = None
     """(n,) how many objects' worth each explains if it is real: itself, and rivals of other
     segmentations, as far as it covers them; 1 without rivals. See `rivals`."""
+
+    overlaps: Overlaps | None = None
+    """Voxels that objects of successive frames share; None: nobody has counted."""
 
     def __len__(self) -> int:
         return len(self.frame)
@@ -87,6 +91,8 @@ class Detections:
             score=None if self.score is None else self.score[rows],
             claim=None if self.claim is None else self.claim[rows],
         )
+        if self.overlaps is not None:
+            part = replace(part, overlaps=self.overlaps.take(rows))
         if self.conflicts is None:
             return part
         place = np.searchsorted(rows, self.conflicts[:, 0])

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,6 +56,9 @@ class Settings:
     velocity: float = 0.0
     """How much of its own last and next step an object may keep, 0 to 1; measured: real cells do
     not keep it well enough to help, simulated ones do."""
+    brightness: bool = False
+    """Whether changes of brightness tell links, where it is known; measured: cells that divide
+    change it too much for that."""
     sample: int = 30_000
     """Detections that those are estimated from."""
     core_frames: int = 10
@@ -176,6 +180,8 @@ def learn(d: Detections, settings: Settings) -> Model:
         As for linking.
     """
     model = rates.first(d, settings.gap + 1)
+    if not settings.brightness:
+        model = replace(model, brightness=None)
     if not settings.divisions:
         model = replace(model, divides=0.0)
     if not len(d):
@@ -223,6 +229,8 @@ def learn_from(d: Detections, links: Links, settings: Settings, real: Bools | No
     d = bordered(d)
     drift = motion.learn(d, links, settings.velocity)
     before = rates.first(d, settings.gap + 1)
+    if not settings.brightness:
+        before = replace(before, brightness=None)
     if real is None:
         real = np.zeros(len(d), np.bool_)
         real[links.source] = real[links.target] = True
@@ -306,9 +314,10 @@ def reach_of(model: Model, settings: Settings) -> Reach:
     reach = Reach.of(model, settings.neighbours)
     if settings.max_move is not None:
         move = tuple(settings.max_move * k for k in range(1, model.gap + 1))
-        reach = replace(reach, move=move)
+        reach = replace(reach, move=move, limits=(settings.max_move, math.inf))
     if settings.max_division is not None:
-        reach = replace(reach, division=settings.max_division)
+        limits = (reach.limits[0], settings.max_division)
+        reach = replace(reach, division=settings.max_division, limits=limits)
     return reach
 
 

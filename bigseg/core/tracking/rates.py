@@ -17,13 +17,20 @@ from scipy.spatial import cKDTree
 
 from bigseg.core.tracking import costs, rivals
 from bigseg.core.tracking.blocks import Links
-from bigseg.core.tracking.costs import Model, Sizes, Spread
+from bigseg.core.tracking.costs import TENTHS, Model, Overlap, Sizes, Spread
 from bigseg.core.tracking.detections import Bools, Detections, Floats, Ints
 from bigseg.core.tracking.motion import Motion
+from bigseg.core.tracking.overlaps import mutual, union_share
 
 BELIEF = 50.0
 """How many observations a first guess of a share counts for."""
 GUESS = {"divides": 0.01, "appears": 0.01, "disappears": 0.01, "missed": 0.01, "false": 0.001}
+ODDS = np.linspace(-2, 2, TENTHS)
+"""First guess of the log-odds that objects belong together that overlap by each tenth."""
+APART = 0.1
+"""First guess of the share of links that do not overlap."""
+FEW_OVERLAPS = 200
+"""Fewer links than this do not tell how links overlap: one jump of the image would rule."""
 TAILS = (1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 30.0)
 UNSEEN_MIDDLE, UNSEEN_SEPARATION = 1.5, 1.25
 """How much wider divisions are spread than those that were found: the odd ones are not found, and
@@ -70,13 +77,9 @@ def first(d: Detections, gap: int) -> Model:
     d = rivals.unrivalled(d)
     dimensions = d.dimensions
     per_volume, spacing = density(d)
-    steps = _mutual_steps(d)
+    steps, overlap = _first_steps(d)
     scale = _median_scale(steps, dimensions) if len(steps) >= FEW else spacing / 4
     scale = max(scale, spacing * 1e-3)
-    sizes = None
-    if d.size is not None and len(d):
-        mean, trend, deviation = _trend(np.log(d.size), d.frame)
-        sizes = Sizes(Spread(0.2), Spread(0.3), 0.0, Spread(0.3), 0.5, mean, trend, deviation)
     return Model(
         dimensions=dimensions,
         density=per_volume,
@@ -85,13 +88,47 @@ def first(d: Detections, gap: int) -> Model:
         separation=(math.log(spacing), 0.5),
         appears_at_border=2 * GUESS["appears"],
         disappears_at_border=2 * GUESS["disappears"],
-        sizes=sizes,
+        sizes=_first_sizes(d),
+        brightness=_first_brightness(d),
         divides=GUESS["divides"],
         appears=GUESS["appears"],
         disappears=GUESS["disappears"],
         missed=GUESS["missed"],
         false=GUESS["false"],
+        overlap=overlap,
     )
+
+
+def _first_sizes(d: Detections) -> Sizes | None:
+    if d.size is None or not len(d):
+        return None
+    mean, trend, deviation = _trend(np.log(d.size), d.frame, 0.05)
+    return Sizes(Spread(0.2), Spread(0.3), 0.0, Spread(0.3), 0.5, mean, trend, deviation)
+
+
+def _first_brightness(d: Detections) -> Sizes | None:
+    if d.intensity is None or not len(d):
+        return None
+    # Images may have an offset, so that nobody knows how much is much.
+    mean, trend, deviation = _trend(np.log(d.intensity), d.frame, 1e-3)
+    like = Spread(deviation)
+    return Sizes(like, like, math.log(2), like, 0.0, mean, trend, deviation)
+
+
+def _first_steps(d: Detections) -> tuple[Floats, Overlap | None]:
+    """Squared steps of what are probably links, and how these overlap, if that is known.
+
+    Where outlines overlap, probable are those that are each other's most alike: centres of long
+    thin objects are often nearest to those of others.
+    """
+    if d.overlaps is None or d.size is None:
+        return _mutual_steps(d), None
+    i, j = mutual(d.overlaps, d.size)
+    alike = union_share(d.overlaps.shared(i, j), d.size[i] + d.size[j])
+    overlap = _overlap(d, np.ones(len(d), np.bool_), (i, j), alike)
+    if overlap is None:
+        return _mutual_steps(d), None
+    return ((d.position[j] - d.position[i]) ** 2).sum(1), overlap
 
 
 def density(d: Detections) -> tuple[float, float]:
@@ -141,13 +178,13 @@ def _median_scale(squared: Floats, dimensions: int) -> float:
     return math.sqrt(float(np.median(squared)) / (dimensions - 2 / 3 + 4 / (27 * dimensions)))
 
 
-def _trend(logs: Floats, frame: NDArray[np.int32]) -> tuple[float, float, float]:
+def _trend(logs: Floats, frame: NDArray[np.int32], least: float) -> tuple[float, float, float]:
     centred = frame - frame.mean()
     square = float((centred**2).sum())
     trend = float((centred * logs).sum() / square) if square else 0.0
     mean = float(logs.mean() - trend * frame.mean())
     rest = logs - mean - trend * frame
-    return mean, trend, max(float(np.median(np.abs(rest))) * 1.4826, 0.05)
+    return mean, trend, max(float(np.median(np.abs(rest))) * 1.4826, least)
 
 
 def spread(squared: Floats, dimensions: int, before: Spread, least: float = 0.0) -> Spread:
@@ -205,7 +242,9 @@ def fit(d: Detections, known: Known, motion: Motion, before: Model) -> Model:
         disappears_at_border=rate(counts.gone, counts.before_last & at_border, "disappears", 2),
         missed=counts.missed(d, known),
         false=rate(~known.real, judged, "false"),
-        sizes=_sizes(d, known, before, balance),
+        sizes=_sizes(d, d.size, known, before.sizes, balance),
+        brightness=_sizes(d, d.intensity, known, before.brightness, 0.0),
+        overlap=_overlaps(d, known),
     )
 
 
@@ -285,23 +324,63 @@ def _normal(x: Floats, before: tuple[float, float]) -> tuple[float, float]:
     return mean, max(math.sqrt(variance), 0.05)
 
 
-def _sizes(d: Detections, k: Known, before: Model, balance: float) -> Sizes | None:
-    if d.size is None or before.sizes is None:
+def _sizes(
+    d: Detections, values: Floats | None, k: Known, was: Sizes | None, balance: float
+) -> Sizes | None:
+    if values is None or was is None:
         return None
-    was, logs = before.sizes, np.log(d.size)
+    logs = np.log(values)
     span = d.frame[k.target] - d.frame[k.source]
     step = (logs[k.target] - logs[k.source]) ** 2 / np.maximum(span, 1)
     a, b = logs[k.daughters[:, 0]], logs[k.daughters[:, 1]]
     whole = np.logaddexp(a, b) - logs[k.mother]
     share = len(whole) / (len(whole) + FEW)
-    growth = share * float(np.median(whole)) if len(whole) else 0.0
+    growth = was.growth
+    if len(whole):
+        growth = share * float(np.median(whole)) + (1 - share) * growth
+    least = min(was.deviation / 10, 0.01)
     return Sizes(
-        step=spread(step, 1, was.step, 0.005),
-        whole=spread((whole - growth) ** 2, 1, was.whole, 0.01),
+        step=spread(step, 1, was.step, least / 2),
+        whole=spread((whole - growth) ** 2, 1, was.whole, least),
         growth=growth,
-        share=spread((a - b) ** 2, 1, was.share, 0.01),
+        share=spread((a - b) ** 2, 1, was.share, least),
         balance=balance if len(whole) >= FEW else was.balance,
         mean=was.mean,
         trend=was.trend,
         deviation=was.deviation,
     )
+
+
+def _overlaps(d: Detections, k: Known) -> Overlap | None:
+    """How links to the next frame overlap, a mother with both of her daughters."""
+    if d.overlaps is None or d.size is None:
+        return None
+    next_to = d.frame[k.target] - d.frame[k.source] == 1
+    i, j = k.source[next_to], k.target[next_to]
+    moved = union_share(d.overlaps.shared(i, j), d.size[i] + d.size[j])
+    born = (d.frame[k.daughters] - d.frame[k.mother][:, None] == 1).all(1)
+    m, (a, b) = k.mother[born], k.daughters[born].T
+    both = d.overlaps.shared(m, a) + d.overlaps.shared(m, b)
+    alike = np.r_[moved, union_share(both, d.size[m] + d.size[a] + d.size[b])]
+    return _overlap(d, k.real, (np.r_[i, m, m], np.r_[j, a, b]), alike)
+
+
+def _overlap(d: Detections, real: Bools, links: tuple[Ints, Ints], alike: Floats) -> Overlap | None:
+    """Log-odds of links among all real objects that overlap so much.
+
+    Of what does not overlap at all, the share of links that do not. More never tells against a
+    link.
+    """
+    o, n = d.overlaps, len(d)
+    if o is None or d.size is None or len(alike) < FEW_OVERLAPS:
+        return None
+    other = ~np.isin(o.source * n + o.target, links[0] * n + links[1])
+    other &= real[o.source] & real[o.target]
+    i, j = o.source[other], o.target[other]
+    others = union_share(o.voxels[other], d.size[i] + d.size[j])
+    edges = np.linspace(0, 1 + 1e-9, TENTHS + 1)
+    believed = BELIEF / TENTHS
+    found = np.histogram(alike[alike > 0], edges)[0] + believed
+    odds = np.log(found / (np.histogram(others, edges)[0] + believed * np.exp(-ODDS)))
+    apart = ((alike == 0).sum() + BELIEF * APART) / (len(alike) + BELIEF)
+    return Overlap(tuple(np.maximum.accumulate(np.r_[math.log(apart), odds]).tolist()))
