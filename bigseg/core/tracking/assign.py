@@ -1,9 +1,10 @@
-"""Fast linking: the best of each pair of frames by itself, then what that leaves over.
+"""Fast linking: the best of each pair of frames by itself, then what that leaves open.
 
 Between two frames moves and divisions compete; most of them are certain (`certain`), and only what
-is left is a program, small and in many pieces. Then the same is done with that outcome and gaps
-between what it leaves over; detections that no link wants, and that cost more than they tell, are
-rejected.
+is left is a program, small and in many pieces. Who has no link there may have one over missed
+frames, so that costs less than an end or a start. Then ends that are open are closed, by gaps,
+daughters or not at all: all links that were found stay in, so that one of them may go where its end
+is no object.
 """
 
 from __future__ import annotations
@@ -16,29 +17,40 @@ from scipy.sparse.csgraph import connected_components
 from bigseg.core.tracking import program
 from bigseg.core.tracking.candidates import Candidates, join
 from bigseg.core.tracking.costs import Nodes
-from bigseg.core.tracking.detections import Bools, Ints
+from bigseg.core.tracking.detections import Bools, Floats, Ints
 from bigseg.core.tracking.program import Chosen
 
 BATCH = 2000
 """Candidates of a program, about."""
 
 
-def solve(c: Candidates, n: Nodes, conflicts: Ints | None, seconds: float) -> Candidates:
+def solve(
+    c: Candidates, n: Nodes, open_ended: Nodes, conflicts: Ints | None, seconds: float
+) -> Candidates:
     """Choose among candidates between successive frames only.
 
     Parameters
     ----------
     c, n
         Candidates, and costs of the detections.
+    open_ended
+        The same, if who has no link to the next frame may be missed there.
     conflicts
         (m, 2) detection, set: of a set the one remains whose links gain most.
     seconds
         For a program, where one is needed.
     """
-    found = _best(c, len(n.appear), seconds)
+    ends, starts = n.disappear - open_ended.disappear, n.appear - open_ended.appear
+    c = Candidates(
+        c.source, c.target, c.gain + ends[c.source] + starts[c.target],
+        c.mother, c.daughters, c.born + ends[c.mother] + starts[c.daughters].sum(axis=1),
+    )  # fmt: skip
+    c = _taken(c, c.gain < 0, c.born < 0)
+    sure = np.zeros(len(n.appear))
+    found = _best(c, sure, seconds)
     if conflicts is not None and len(conflicts):
         real = _compatible(found, conflicts, len(n.appear))
-        found = _best(_among(c, real), len(n.appear), seconds)
+        found = _best(_among(c, real), sure, seconds)
     return found
 
 
@@ -66,7 +78,7 @@ def with_gaps(
     near: Candidates, c: Candidates, gaps: Candidates, n: Nodes, conflicts: Ints | None,
     seconds: float,
 ) -> tuple[Candidates, Chosen]:  # fmt: skip
-    """Close gaps where that is worth it, and say what the outcome is.
+    """Close what is open where that is worth it, and say what the outcome is.
 
     Parameters
     ----------
@@ -85,16 +97,37 @@ def with_gaps(
         All of these candidates are chosen.
     """
     size = len(n.appear)
-    born = np.full(size, -1)
-    born[near.daughters] = near.mother[:, None]
-    instead = born[c.target] == c.source
-    single = _taken(c, instead, np.zeros(len(c.mother), np.bool_))
-    found = _best(join([near, single, gaps]), size, seconds)
+    found = _best(join([_still(near, c, size), gaps]), _doubted(near, n), seconds)
     real = np.ones(size, np.bool_)
     if conflicts is not None and len(conflicts):
         real = _compatible(found, conflicts, size)
         found = _among(found, real)
     return found, _outcome(found, n, real, conflicts)
+
+
+def _still(near: Candidates, c: Candidates, size: int) -> Candidates:
+    """Of `c`, what was chosen, and what leaves it as it is but for open ends.
+
+    Each comes from where it came from, or a daughter from nowhere.
+    """
+    origin = np.full(size, -1)
+    origin[near.target] = near.source
+    origin[near.daughters] = near.mother[:, None]
+    goes = np.zeros(size, np.bool_)
+    goes[near.source] = goes[near.mother] = True
+    same = origin[c.daughters] == c.mother[:, None]
+    born = (same | (origin[c.daughters] < 0)).all(axis=1)
+    born &= same.any(axis=1) | ~goes[c.mother]
+    open_before = (origin[c.target] < 0) & ~goes[c.source]
+    return _taken(c, (origin[c.target] == c.source) | open_before, born)
+
+
+def _doubted(near: Candidates, n: Nodes) -> Floats:
+    """What it costs to keep each detection that may be false; of those linked on both sides, 0."""
+    out, into = np.zeros((2, len(n.appear)), np.bool_)
+    out[near.source] = out[near.mother] = True
+    into[near.target] = into[near.daughters] = True
+    return np.where(out & into, 0, np.maximum(n.appear + n.disappear - n.false, 0))
 
 
 def _outcome(c: Candidates, n: Nodes, real: Bools, conflicts: Ints | None) -> Chosen:
@@ -112,15 +145,18 @@ def _outcome(c: Candidates, n: Nodes, real: Bools, conflicts: Ints | None) -> Ch
     return Chosen(*every, real, value, -np.inf, 0)
 
 
-def _best(c: Candidates, size: int, seconds: float) -> Candidates:
-    """The best of moves and divisions, each way taken at most once."""
+def _best(c: Candidates, doubted: Floats, seconds: float) -> Candidates:
+    """The best of moves and divisions, each way taken at most once.
+
+    Whose ends are doubted, (detections,), costs that besides, once.
+    """
     sure = np.zeros(len(c.gain), np.bool_), np.zeros(len(c.born), np.bool_)
-    ends = (c.source, c.target, c.mother, c.daughters)
-    left = certain(ends, c.gain, c.born, size, sure)
+    ends, doubted = (c.source, c.target, c.mother, c.daughters), doubted.copy()
+    left = certain(ends, c.gain, c.born, doubted, sure)
     if not left[0].any() and not left[1].any():
         return _taken(c, sure[0], sure[1])
     numbers = np.flatnonzero(left[0]), np.flatnonzero(left[1])
-    batches = _batches(_taken(c, *left), size)
+    batches = _batches(_taken(c, *left), doubted)
     orders = [np.argsort(batch, kind="stable") for batch in batches]
     last = max(int(batch.max(initial=0)) for batch in batches) + 1
     bounds = [np.searchsorted(b[o], range(last + 1)) for b, o in zip(batches, orders, strict=True)]
@@ -132,19 +168,23 @@ def _best(c: Candidates, size: int, seconds: float) -> Candidates:
         part = Candidates(
             c.source[a], c.target[a], c.gain[a], c.mother[b], c.daughters[b], c.born[b]
         )
-        links, divisions = _program(part, seconds)
+        links, divisions = _program(part, doubted, seconds)
         sure[0][a[links]] = True
         sure[1][b[divisions]] = True
     return _taken(c, *sure)
 
 
-def _batches(c: Candidates, size: int) -> tuple[Ints, Ints]:
+def _batches(c: Candidates, doubted: Floats) -> tuple[Ints, Ints]:
     """Number of the program for each link and each division: what shares an end is together.
 
-    Many small programs take less time than a large one.
+    Both ways of an end that is doubted, too. Many small programs take less time than a large one.
     """
+    size = len(doubted)
     out = np.concatenate([c.source, c.mother, c.mother])
-    into = np.concatenate([c.target, c.daughters[:, 0], c.daughters[:, 1]]) + size
+    into = np.concatenate([c.target, c.daughters[:, 0], c.daughters[:, 1]])
+    both = np.intersect1d(out, into)
+    both = both[doubted[both] > 0]
+    out, into = np.concatenate([out, both]), np.concatenate([into, both]) + size
     edges = sparse.coo_array((np.ones(len(out), np.bool_), (out, into)), shape=(2 * size,) * 2)
     _, piece = connected_components(edges, directed=False)
     weight = np.bincount(piece[out], minlength=int(piece.max()) + 1)
@@ -152,14 +192,15 @@ def _batches(c: Candidates, size: int) -> tuple[Ints, Ints]:
     return batch[piece[c.source]], batch[piece[c.mother]]
 
 
-def _program(c: Candidates, seconds: float) -> tuple[Bools, Bools]:
-    """The best of a few candidates, as a linear program; all detections are real."""
+def _program(c: Candidates, doubted: Floats, seconds: float) -> tuple[Bools, Bools]:
+    """The best of a few candidates, as a linear program."""
     rows = np.concatenate([c.source, c.target, c.mother, c.daughters.ravel()])
     some, place = np.unique(rows, return_inverse=True)
     i, j, m, pair = np.split(place, np.cumsum([len(c.source), len(c.source), len(c.mother)]))
     small = Candidates(i, j, c.gain, m, pair.reshape(-1, 2), c.born)
     nothing = np.zeros(len(some))
-    chosen = program.solve(small, Nodes(nothing, nothing, nothing, None), None, seconds)
+    nodes = Nodes(doubted[some], nothing, nothing, None)
+    chosen = program.solve(small, nodes, None, seconds)
     return chosen.links, chosen.divisions
 
 
@@ -178,7 +219,7 @@ def _among(c: Candidates, real: Bools) -> Candidates:
 
 
 @njit(cache=True, nogil=True)
-def certain(ends, gain, born, size, sure):  # type: ignore[no-untyped-def]
+def certain(ends, gain, born, doubted, sure):  # type: ignore[no-untyped-def]
     """Mark in `sure` what is in a best choice; return which are still to be decided.
 
     A candidate is, if it gains at least as much as all of its ends together could with others:
@@ -191,18 +232,20 @@ def certain(ends, gain, born, size, sure):  # type: ignore[no-untyped-def]
         source, target, mother, daughters: see `Candidates`.
     gain, born
         Of links and divisions.
-    size
-        How many detections there are.
+    doubted
+        Of each detection, what it costs to be kept, if nothing certain keeps it; changed to 0 for
+        those that something does.
     sure
         Of links and of divisions, False to begin with.
     """
     left = np.ones(len(gain), np.bool_), np.ones(len(born), np.bool_)
+    size = len(doubted)
     gone = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
     again = True
     while again:
         least = _least(ends, gain, born, size, left)
-        again = _sure_links(ends, gain, least, left, gone, sure[0])
-        again |= _sure_divisions(ends, born, least, left, gone, sure[1])
+        again = _sure_links(ends, gain, least, doubted, left, gone, sure[0])
+        again |= _sure_divisions(ends, born, least, doubted, left, gone, sure[1])
         _drop(ends, gone, left)
     return left
 
@@ -225,20 +268,22 @@ def _least(ends, gain, born, size, left):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _sure_links(ends, gain, least, left, gone, sure):  # type: ignore[no-untyped-def]
+def _sure_links(ends, gain, least, doubted, left, gone, sure):  # type: ignore[no-untyped-def]
     source, target = ends[0], ends[1]
     found = False
     for k in range(len(gain)):
         i, j = source[k], target[k]
         if not left[0][k] or gone[0][i] or gone[1][j]:
             continue
-        if gain[k] <= _other(least[0][i], gain[k]) + _other(least[1][j], gain[k]):
+        instead = _other(least[0][i], gain[k]) + _other(least[1][j], gain[k])
+        if gain[k] + doubted[i] + doubted[j] <= instead:
             sure[k] = gone[0][i] = gone[1][j] = found = True
+            doubted[i] = doubted[j] = 0
     return found
 
 
 @njit(cache=True, nogil=True)
-def _sure_divisions(ends, born, least, left, gone, sure):  # type: ignore[no-untyped-def]
+def _sure_divisions(ends, born, least, doubted, left, gone, sure):  # type: ignore[no-untyped-def]
     mother, daughters = ends[2], ends[3]
     found = False
     for k in range(len(born)):
@@ -246,8 +291,10 @@ def _sure_divisions(ends, born, least, left, gone, sure):  # type: ignore[no-unt
         if not left[1][k] or gone[0][i] or gone[1][p] or gone[1][q]:
             continue
         instead = _other(least[1][p], born[k]) + _other(least[1][q], born[k])
-        if born[k] <= instead + _other(least[0][i], born[k]):
+        instead += _other(least[0][i], born[k])
+        if born[k] + doubted[i] + doubted[p] + doubted[q] <= instead:
             sure[k] = gone[0][i] = gone[1][p] = gone[1][q] = found = True
+            doubted[i] = doubted[p] = doubted[q] = 0
     return found
 
 

@@ -190,7 +190,8 @@ def learn(d: Detections, settings: Settings) -> Model:
     d = sample(bordered(d), settings.sample // (3 if fast else 1))
     drift = motion.still(d)
     for _ in range(settings.passes):
-        links, real, _ = solve(d, model, drift, settings, (int(d.frame.min()), d.frames - 1))
+        # With caution nothing would be false, and then everything else is explained too often.
+        links, real, _ = solve(d, bold(model), drift, settings, (int(d.frame.min()), d.frames - 1))
         drift = motion.learn(d, links, settings.velocity)
         model = rates.fit(d, rates.known(links, real), drift, model)
     return replace(model, motion=drift.weights)
@@ -348,7 +349,8 @@ def solve(
         c = allowed(candidates.join([candidates.onward(*known, t) for t in frames]), bans)
         real = rivals.decided(c, n, d.conflicts, settings.seconds)
         c = candidates.among(c, real)
-        near = assign.solve(c, n, None, settings.seconds)
+        patient = costs.nodes(d, open_ended(model), ends)
+        near = assign.solve(c, n, patient, None, settings.seconds)
         out, into = assign.open_ends(near, len(d), None)
         left = out & real, into & real
         more = candidates.join([candidates.over_gaps(*known, t, left) for t in frames])
@@ -359,6 +361,17 @@ def solve(
         c = allowed(c, bans)
         chosen = program.solve(c, n, d.conflicts, settings.seconds)
     return links_of(c, chosen), chosen.real, chosen
+
+
+def open_ended(model: Model) -> Model:
+    """The story as two frames tell it: who has no link there may be missed in one of them."""
+    shares = ("appears", "appears_at_border", "disappears", "disappears_at_border")
+    return replace(model, **{name: getattr(model, name) + model.missed for name in shares})
+
+
+def bold(model: Model) -> Model:
+    """The story without caution about what is false: what to believe, not what to risk."""
+    return replace(model, false=model.false * math.exp(costs.CAUTION))
 
 
 def refined(

@@ -103,6 +103,19 @@ def test_what_is_surely_false_is_rejected() -> None:
     assert len(found.links.source) == len(truth)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_share_of_false_detections_is_learned(mode: str) -> None:
+    d, truth = world(2, side=8, frames=12, divide=0.02)
+    rng = np.random.default_rng(0)
+    extra = len(d) // 25
+    places = rng.uniform(d.position.min(0), d.position.max(0), (extra, 3))
+    frame = np.r_[d.frame, rng.integers(0, d.frames, extra)]
+    both = gather(frame, np.arange(1, len(frame) + 1), np.r_[d.position, places])
+    found = link(both, Settings(mode=mode))
+    assert 0.02 < found.model.false < 0.05
+    assert len(found.links.source) == pytest.approx(len(truth), rel=0.02)
+
+
 EMPTY = np.zeros((0, 3))
 
 

@@ -91,7 +91,7 @@ def test_no_solution_is_better(problem) -> None:
 
 
 def fastly(c, n, conflicts) -> tuple[Candidates, program.Chosen]:
-    near = assign.solve(c, n, conflicts, 60.0)
+    near = assign.solve(c, n, n, conflicts, 60.0)
     return assign.with_gaps(near, c, none(), n, conflicts, 60.0)
 
 
@@ -107,12 +107,14 @@ def test_the_fast_mode_is_exact_between_two_frames(problem) -> None:
 @settings(deadline=None, max_examples=60)
 def test_what_is_certain_is_in_a_best_choice(problem) -> None:
     c, n, _ = problem
-    n = replace(n, false=n.appear + n.disappear + 1)
+    doubted = np.maximum(n.appear + n.disappear - n.false, 0)
+    n = Nodes(doubted, 0 * doubted, 0 * doubted, None)
     sure = np.zeros(len(c.gain), bool), np.zeros(len(c.born), bool)
     ends = (c.source, c.target, c.mother, c.daughters)
-    left = assign.certain(ends, c.gain, c.born, len(n.appear), sure)
-    rest = program.solve(assign._taken(c, *left), n).value
-    taken = c.gain[sure[0]].sum() + c.born[sure[1]].sum()
+    doubts = doubted.copy()
+    left = assign.certain(ends, c.gain, c.born, doubts, sure)
+    rest = program.solve(assign._taken(c, *left), replace(n, appear=doubts)).value
+    taken = c.gain[sure[0]].sum() + c.born[sure[1]].sum() + (doubted - doubts).sum()
     assert taken + rest == pytest.approx(program.solve(c, n).value)
     assert not any((a & b).any() for a, b in zip(sure, left, strict=True))
 
