@@ -28,9 +28,12 @@ from obstore.store import S3Store
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from bigseg.io.bucket import BucketStore
+from bigseg.io.store import open_array
 from bigseg.io.stores import DiskStore, WholeStore
 
 SIDE = 256
+LARGE = 512
+"""Of a shard of 256 MiB, as others make them."""
 CHUNK = 64
 
 
@@ -81,17 +84,24 @@ def stores() -> dict[str, Callable[[str], Any]]:
     return ways
 
 
-def voxels() -> np.ndarray[Any, Any]:
+def voxels(side: int = SIDE) -> np.ndarray[Any, Any]:
     """Noise of a camera, which compresses to a little more than half."""
-    return np.random.default_rng(0).poisson(200, (SIDE,) * 3).astype(np.uint16)
+    return np.random.default_rng(0).poisson(200, (side,) * 3).astype(np.uint16)
 
 
-def array(store: Any, *, sharded: bool) -> Any:
+def array(store: Any, *, sharded: bool, side: int = SIDE) -> Any:
     """An empty array of one block."""
-    shards = (SIDE,) * 3 if sharded else None
+    shards = (side,) * 3 if sharded else None
     return zarr.create_array(
-        store, shape=(SIDE,) * 3, chunks=(CHUNK,) * 3, shards=shards, dtype="u2"
+        store, shape=(side,) * 3, chunks=(CHUNK,) * 3, shards=shards, dtype="u2"
     )
+
+
+def reader(name: str, store: Any) -> Any:
+    """An array as each way reads it."""
+    if name == "bigseg":
+        return open_array(store.url)
+    return zarr.open_array(store, mode="r")
 
 
 def put(array: Any, block: np.ndarray[Any, Any]) -> None:
@@ -121,9 +131,7 @@ def buckets() -> None:
                 store = way(f"{name.replace(', ', '-')}-{sharded}")
                 array(store, sharded=sharded)
                 whole = WholeStore(store) if name == "bigseg" else store
-                write, read = zarr.open_array(whole, mode="r+"), zarr.open_array(store, mode="r")
-                if name == "bigseg":
-                    read = zarr.open_array(store.with_read_only(True), mode="r")
+                write, read = zarr.open_array(whole, mode="r+"), reader(name, store)
                 measure(
                     f"{name}: write {kind}",
                     counted,
@@ -131,6 +139,29 @@ def buckets() -> None:
                 )
                 measure(f"{name}: read {kind}", counted, lambda a=read: a[:])
                 measure(f"{name}: read a face of {kind}", counted, lambda a=read: a[:24])
+                measure(f"{name}: read it again", counted, lambda a=read: a[:24])
+        parts(counted)
+
+
+PARTS = {
+    "a corner": (slice(0, 24),) * 3,
+    "a face": (slice(0, 24), slice(None), slice(None)),
+    "a block of 256³": (slice(0, 256),) * 3,
+    "the next block": (slice(0, 256), slice(0, 256), slice(256, 512)),
+}
+"""What blocks want of a shard that is larger than they are, one after the other."""
+
+
+def parts(counted: Counted) -> None:
+    """Requests for parts of a large shard."""
+    block = voxels(LARGE)
+    ways = stores()
+    put(array(ways["bigseg"]("large"), sharded=True, side=LARGE), block)
+    for name, way in ways.items():
+        read = reader(name, way("large"))
+        for what, box in PARTS.items():
+            text = f"{name}: read {what} of a shard of {LARGE}³"
+            measure(text, counted, lambda a=read, b=box: a[b])
 
 
 def disks(folder: str) -> None:

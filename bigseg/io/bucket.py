@@ -1,7 +1,8 @@
 """A zarr store in a bucket: one request for each object, repeated within bounds when it fails.
 
-zarr's own stores send twice the requests (fsspec), or write large objects in parts and read each
-inner chunk of a shard by itself (obstore); `benchmarks/storage.py` counts them.
+zarr's own stores send twice the requests (fsspec), or write large objects in parts (obstore), and
+all read each inner chunk of a shard by itself (see `bigseg.io.shards`); `benchmarks/storage.py`
+counts them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import obstore
@@ -29,10 +31,19 @@ from bigseg.storage import bucket
 
 T = TypeVar("T")
 
-WINDOW = 1 << 23
-"""Bytes read at once of a shard of which only some chunks are wanted."""
-KEPT = 16
-"""Windows kept, as the chunks of a shard are asked for one after the other."""
+KEPT = 1024
+"""Indexes of shards that are kept; one of 64 chunks has a kilobyte."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What is known of a shard in a bucket."""
+
+    index: bytes
+    """The last bytes of it, which say where its chunks are."""
+    size: int
+    version: str | None
+    """Names what was written, so that parts of two versions are never put together."""
 
 
 class BucketStore(Store):
@@ -41,8 +52,10 @@ class BucketStore(Store):
     def __init__(self, url: str, *, read_only: bool = True) -> None:
         super().__init__(read_only=read_only)
         self.url = url
-        self._windows: OrderedDict[tuple[str, int], bytes] = OrderedDict()
-        self._sizes: dict[str, int] = {}
+        self.indexes: OrderedDict[str, Stored] = OrderedDict()
+        """By key, those that were read last."""
+        self.shape: tuple[int, ...] | None = None
+        """Of the array that is read, if this is one and that is known."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, BucketStore):
@@ -80,9 +93,9 @@ class BucketStore(Store):
             if byte_range is None:
                 data = await self._whole(key)
             elif isinstance(byte_range, SuffixByteRequest):
-                data = await self._end(key, byte_range.suffix)
+                data = (await self.end(key, byte_range.suffix))[1]
             elif isinstance(byte_range, RangeByteRequest):
-                data = await self._part(key, byte_range.start, byte_range.end)
+                data = await self.span(key, byte_range.start, byte_range.end)
             elif isinstance(byte_range, OffsetByteRequest):
                 data = (await self._whole(key))[byte_range.offset :]
         except FileNotFoundError:
@@ -156,52 +169,58 @@ class BucketStore(Store):
 
         return await self._try(key, request)
 
-    async def _end(self, key: str, length: int) -> bytes:
-        """Last bytes of an object: the index of a shard, of which chunks will be wanted next."""
+    async def end(self, key: str, index: int, length: int | None = None) -> tuple[Stored, bytes]:
+        """What is known of an object whose last `index` bytes say what is in it, and its end.
 
-        async def request(store: Any, path: str) -> tuple[bytes, int]:
-            most = max(length, WINDOW)
+        Parameters
+        ----------
+        length
+            Bytes of the end, if more than these.
+        """
+        most = max(index, length or 0)
+
+        async def request(store: Any, path: str) -> tuple[bytes, Any]:
             if isinstance(store, AzureStore):  # knows no ranges from the end
-                size = (await obstore.head_async(store, path))["size"]
-                start = max(size - most, 0)
-                found = await obstore.get_range_async(store, path, start=start, end=size)
-                return bytes(found), int(size)
-            answer = await obstore.get_async(store, path, options={"range": {"suffix": most}})
-            return bytes(await answer.bytes_async()), int(answer.meta["size"])
+                meta = await obstore.head_async(store, path)
+                size = meta["size"]
+                span: Any = {"range": (max(size - most, 0), size)}
+                answer = await obstore.get_async(store, path, options=span)
+                return bytes(await answer.bytes_async()), meta
+            span = {"range": {"suffix": most}}
+            answer = await obstore.get_async(store, path, options=span)
+            return bytes(await answer.bytes_async()), answer.meta
 
         try:
-            data, size = await self._try(key, request)
+            data, meta = await self._try(key, request)
         except NotSupportedError:  # a web server that knows no ranges
             data = await self._whole(key)
-            size = len(data)
+            meta = {"size": len(data), "e_tag": None}
+        return Stored(data[-index:], int(meta["size"]), _strong(meta["e_tag"])), data
+
+    async def span(self, key: str, start: int, stop: int, version: str | None = None) -> bytes:
+        """Bytes of an object; PreconditionError if it is not of that version any more."""
+        asked: Any = {"range": (start, stop)} | ({"if_match": version} if version else {})
+
+        async def request(store: Any, path: str) -> bytes:
+            answer = await obstore.get_async(store, path, options=asked)
+            return bytes(await answer.bytes_async())
+
+        try:
+            return await self._try(key, request)
+        except NotSupportedError:
+            return (await self._whole(key))[start:stop]
+
+    def keep_index(self, key: str, stored: Stored) -> None:
+        """Keep what is known of a shard while it is only read."""
         if self.read_only:
-            self._sizes[key] = size
-            self._keep(key, size - len(data), data)
-        return data[-length:]
+            self.indexes[key] = stored
+            while len(self.indexes) > KEPT:
+                self.indexes.popitem(last=False)
 
-    async def _part(self, key: str, start: int, end: int) -> bytes:
-        """Part of an object, with what follows if more of it will be wanted."""
-        for (of, first), data in reversed(self._windows.items()):
-            if of == key and first <= start and end <= first + len(data):
-                self._windows.move_to_end((of, first))
-                return data[start - first : end - first]
-        of_all = key in self._sizes
-        begin = start // WINDOW * WINDOW if of_all else start
-        last = max(end, min(begin + WINDOW, self._sizes.get(key, 0)))
-        data = bytes(
-            await self._try(
-                key,
-                lambda store, path: obstore.get_range_async(store, path, start=begin, end=last),
-            )
-        )
-        if of_all:
-            self._keep(key, begin, data)
-        return data[start - begin : end - begin]
 
-    def _keep(self, key: str, start: int, data: bytes) -> None:
-        self._windows[key, start] = data
-        while len(self._windows) > KEPT:
-            self._windows.popitem(last=False)
+def _strong(version: str | None) -> str | None:
+    """A version that can be asked for; weak ones never match."""
+    return None if version is None or version.startswith("W/") else version
 
 
 def _reopened(url: str, read_only: bool) -> BucketStore:

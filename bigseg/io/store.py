@@ -12,6 +12,8 @@ from zarr.abc.store import Store
 
 from bigseg import files, opened
 from bigseg.errors import BigsegError, ImageError, NotFound
+from bigseg.io.bucket import BucketStore
+from bigseg.io.shards import ShardPipeline
 from bigseg.io.stores import DiskStore, WholeStore, remote_store
 
 ZarrFormat = Literal[2, 3]
@@ -91,8 +93,13 @@ def open_array(
 def _open(url: str, format: ZarrFormat | None, *, write: bool, whole: bool) -> Array:
     store = open_store(url, read_only=not write)
     try:
-        if not write:
+        if not write and not isinstance(store, BucketStore):
             return zarr.open_array(store, mode="r", zarr_format=format)
+        if not write:
+            with _PIPELINE, zarr.config.set({"codec_pipeline.path": FEW_REQUESTS}):
+                array = zarr.open_array(store, mode="r", zarr_format=format)
+            store.shape = array.shape
+            return array
         with _PIPELINE, zarr.config.set({"codec_pipeline.path": own_pipeline()}):
             place = WholeStore(store) if whole else store
             return zarr.open_array(place, mode="r+", zarr_format=format)
@@ -107,6 +114,7 @@ def _open(url: str, format: ZarrFormat | None, *, write: bool, whole: bool) -> A
         ) from error
 
 
+FEW_REQUESTS = f"{ShardPipeline.__module__}.{ShardPipeline.__qualname__}"
 _PIPELINE = threading.Lock()
 """zarr's settings are of the process, and an array takes its pipeline from them when it opens."""
 
