@@ -31,6 +31,8 @@ from arithmetic import arithmetic, product_peak
 from peer_networks import (
     Call,
     cellpose3_network,
+    cellpose3_transformer,
+    cellpose4_dino,
     cellpose4_network,
     cellpose_call,
     scellseg_call,
@@ -87,6 +89,20 @@ def our_sam() -> Any:
     return CellposeSam()
 
 
+def our_dino(**sizes: int) -> Any:
+    """Our CP-DINO network; cpdino by default."""
+    from bigseg.nets.cellpose_dino import CellposeDino, Sizes
+
+    return CellposeDino(Sizes(**sizes))
+
+
+def our_transformer() -> Any:
+    """Our transformer of Cellpose 3."""
+    from bigseg.nets.cellpose_transformer import CellposeTransformer
+
+    return CellposeTransformer()
+
+
 def our_scellseg() -> Any:
     """Our Scellseg network, with all that the published one has."""
     from bigseg.nets.scellseg import ScellsegNet
@@ -111,6 +127,15 @@ UNET: dict[str, Any] = {
     "tiles": 8,
     "our_modes": UNET_MODES,
     "peer_modes": (Mode(),),
+}
+DINO: dict[str, Any] = {
+    "peer": cellpose4_dino,
+    "environment": "cellpose 4, DINOv3",
+    "channels": 3,
+    "tile": 384,
+    "tiles": 1,
+    "our_modes": (Mode(), Mode("bfloat16")),
+    "peer_modes": (Mode("bfloat16"), Mode()),
 }
 CASES = {
     "unet": Case(ours=lambda: our_unet(2, 32, 64, 128, 256), **UNET),
@@ -138,19 +163,36 @@ CASES = {
         our_modes=(Mode(), Mode("bfloat16")),
         peer_modes=(Mode("bfloat16"), Mode()),
     ),
+    "transformer": Case(
+        ours=our_transformer,
+        **UNET
+        | {
+            "peer": cellpose3_transformer,
+            "environment": "cellpose 3, transformer",
+            "channels": 3,
+            "our_modes": (Mode(), HALF),
+        },
+    ),
+    "dino": Case(ours=our_dino, **DINO),
+    "dino-vitb": Case(ours=lambda: our_dino(width=768, hidden=3072, depth=12), **DINO),
 }
 
 
 def peer_interpreter(name: str) -> Path:
     """Python of a peer's environment, which is made when it is missing."""
-    from peers import CELLPOSE, CELLPOSE_3, ENVIRONMENT, ENVIRONMENT_3, peer_python
+    from peers import CELLPOSE, CELLPOSE_3, ENVIRONMENT, ENVIRONMENT_3, TRANSFORMER_3, peer_python
 
     if name == "scellseg":
         from scellseg_scores import NEEDED, assets
 
         assets()
         return peer_python(NEEDED, ENVIRONMENT_3)
-    known = {"cellpose 3": (CELLPOSE_3, ENVIRONMENT_3), "cellpose 4": (CELLPOSE, ENVIRONMENT)}
+    known = {
+        "cellpose 3": (CELLPOSE_3, ENVIRONMENT_3),
+        "cellpose 3, transformer": (TRANSFORMER_3, ENVIRONMENT_3),
+        "cellpose 4": (CELLPOSE, ENVIRONMENT),
+        "cellpose 4, DINOv3": (CELLPOSE, ENVIRONMENT),
+    }
     return peer_python(*known[name])
 
 
@@ -241,13 +283,17 @@ def take(case: Case, side: str, mode: Mode, folder: Path, repeats: int) -> None:
 
 def run(name: str, side: str, mode: Mode, folder: Path, args: Any, threads: int) -> dict[str, Any]:
     """What one side took, in a process of its own."""
-    from peers import peer_environment
+    from peers import dinov3, peer_environment
 
     case = CASES[name]
-    paths = f"{ROOT}{os.pathsep}{ROOT / 'benchmarks'}" if side == "ours" else ROOT / "benchmarks"
+    paths = [ROOT / "benchmarks"]
+    if side == "ours":
+        paths.append(ROOT)
+    elif case.peer is cellpose4_dino:
+        paths.append(dinov3())
     # Waiting threads sleep, for both: spinning ones would cost a busy machine many times the time.
     environment = peer_environment(threads) | {
-        "PYTHONPATH": str(paths),
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
         "OMP_WAIT_POLICY": "passive",
     }
     python = sys.executable if side == "ours" else peer_interpreter(case.environment)

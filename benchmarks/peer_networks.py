@@ -36,6 +36,25 @@ def cellpose4_network(state: Any) -> Any:
     return net
 
 
+def cellpose3_transformer(state: Any) -> Any:
+    """Transformer of Cellpose 3 (MiT-B5, the only size it has)."""
+    from cellpose.segformer import Transformer
+
+    net = Transformer()
+    net.load_state_dict(state, strict=True)
+    return net
+
+
+def cellpose4_dino(state: Any) -> Any:
+    """CP-DINO of Cellpose 4, as `CellposeModel` makes it."""
+    from cellpose.vit import CPDINO
+
+    width = len(state["encoder.norm.weight"])
+    net = CPDINO({1024: "vitl", 768: "vitb"}[width], nout=state["W2"].shape[1])
+    net.load_state_dict(state, strict=True)
+    return net
+
+
 def scellseg_network(state: Any) -> Any:
     """Network of Scellseg 0.1.8, as its `sCellSeg` makes it."""
     from peer_scellseg import package

@@ -34,6 +34,12 @@ CELLPOSE_3 = (
     "tifffile==2026.3.3",
     "pyyaml",
 )
+TRANSFORMER_3 = (*CELLPOSE_3, "segmentation-models-pytorch==0.5.0")
+"""With what its transformer is made of."""
+DINOV3 = ENVIRONMENT / "dinov3"
+"""Source of DINOv3, which CP-DINO's original imports. Its licence is its own: it stays here."""
+DINOV3_SOURCE = "https://github.com/facebookresearch/dinov3"
+DINOV3_COMMIT = "6876159a11b4df116f30f667f8c9888617df0751"
 SCORERS = ("traccuracy==0.4.3", "py-ctcmetrics==1.3.3", "geff==1.3.1.1.3")
 """Judges of tracks; apart, as geff needs older click and numcodecs than others here."""
 ENVIRONMENT_SCORERS = ENVIRONMENT / "scorers"
@@ -138,6 +144,14 @@ def peer_python(requirements: Sequence[str] = CELLPOSE, environment: Path = ENVI
     return python
 
 
+def dinov3() -> Path:
+    """Source of DINOv3, fetched from GitHub when it is missing."""
+    if not DINOV3.exists():
+        subprocess.run(["git", "clone", "-q", DINOV3_SOURCE, DINOV3], check=True)
+        subprocess.run(["git", "-C", DINOV3, "checkout", "-q", DINOV3_COMMIT], check=True)
+    return DINOV3
+
+
 def peer_environment(threads: int | None = 1) -> dict[str, str]:
     """Environment variables for a peer's process: no chatter, none of our paths.
 
@@ -156,4 +170,6 @@ if __name__ == "__main__":
     if "scorers" not in sys.argv[1:]:
         print(peer_python())
         print(peer_python(CELLPOSE_3, ENVIRONMENT_3))
+        print(peer_python(TRANSFORMER_3, ENVIRONMENT_3))
+        print(dinov3())
     print(peer_python(SCORERS, ENVIRONMENT_SCORERS))
