@@ -25,6 +25,7 @@ from bigseg.jobs.claim import (
     kept_steps,
 )
 from bigseg.plans.steps import Step
+from bigseg.run.breaker import forget_streaks
 from bigseg.run.cluster import Room, open_cluster, room
 from bigseg.run.execute import Groups, run_steps
 from bigseg.run.folder import Run, is_run, make_steps, open_run
@@ -219,6 +220,7 @@ def carry_out(
         ):
             check_still_free(claimed)
             claimed.take()
+            forget_streaks(run)
             first()
             run_steps(run, opened, listen=_unless_lost(lease, listener))
     except KeyboardInterrupt:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -27,6 +26,7 @@ from bigseg.events import (
 )
 from bigseg.holes import may_leave_out
 from bigseg.run.batches import Batch, Batches, ordered
+from bigseg.run.breaker import GIVE_UP_FIRST, alike, too_many
 from bigseg.run.folder import Run, Step
 from bigseg.run.ledger import Ledger
 from bigseg.run.records import StepFacts
@@ -72,10 +72,6 @@ class Groups(Protocol):
         """End what the steps that are left do not need next."""
 
 
-GIVE_UP_FIRST = 20
-"""Blocks that fail with one and the same error, before any succeeds, until a step is stopped."""
-GIVE_UP_LATER = 100
-"""Blocks that fail so one after the other later on, until a step is stopped."""
 TASK_LIMIT = 30.0
 """Seconds after which a task begins no other block, however many it was given."""
 
@@ -255,24 +251,23 @@ def _told(step: Step, outcomes: Iterator[Outcome], listen: Listener) -> Iterator
 def _unless_hopeless(
     step: Step, outcomes: Iterator[Outcome], known: frozenset[int], *, some_done: bool
 ) -> Iterator[Outcome]:
-    """Stop a step when block after block fails for one and the same reason.
+    """Stop a step when block after block fails for one and the same reason; see `breaker.too_many`.
 
-    Before any block has succeeded a few are enough. Later it takes many, as a damaged region of the
-    image, where neighbours fail alike, must not keep the rest from being done. Blocks `known` to
-    fail come last and do not count, so that whoever continues the run gets past such a region.
+    Blocks `known` to fail come last and do not count, so that whoever continues the run gets past a
+    damaged region.
     """
-    alike, last = 0, ""
+    count, last = 0, ""
     for outcome in outcomes:
         yield outcome
         if outcome.status != "failed":
-            alike, some_done = 0, True
+            count, some_done = 0, True
             continue
         if outcome.number in known:
             continue
-        error = re.sub(r"\d+", "0", outcome.error)  # positions and sizes differ by block
-        alike, last = (alike + 1 if error == last else 1), error
-        if alike >= (GIVE_UP_LATER if some_done else GIVE_UP_FIRST):
-            which = f"{alike} blocks in a row" if some_done else f"the first {alike} blocks all"
+        error = alike(outcome.error)
+        count, last = (count + 1 if error == last else 1), error
+        if too_many(count, some_done=some_done):
+            which = f"{count} blocks in a row" if some_done else f"the first {count} blocks all"
             raise BigsegError(
                 f"Step '{step.name}' is stopped: {which} failed with the same error: "
                 f"{outcome.error} Mend the cause, then continue the run."

@@ -92,13 +92,21 @@ class Ledger:
 
     def done_among(self, numbers: Iterable[int]) -> set[int]:
         """Which of some blocks are done; asks for nothing but these and those near them."""
+        return self._among(numbers)[0]
+
+    def failed_among(self, numbers: Iterable[int]) -> set[int]:
+        """Which of some blocks failed when they were last tried; asks for no more than that."""
+        done, failed = self._among(numbers)
+        return failed - done
+
+    def _among(self, numbers: Iterable[int]) -> tuple[set[int], set[int]]:
+        """Which of some blocks have a record, and which have failed."""
         wanted = set(numbers)
-        found: set[int] = set()
+        found: tuple[set[int], set[int]] = set(), set()
         for folder in {names.group(number) for number in wanted}:
             paths = [f"{folder}/{name}" for name in files.names(files.join(self.url, folder))]
             for name in self._parsed(paths):
-                if name.kind != "failed.json":
-                    found |= wanted.intersection(name.numbers())
+                found[name.kind == "failed.json"].update(wanted.intersection(name.numbers()))
         return found
 
     def is_done(self, number: int) -> bool:

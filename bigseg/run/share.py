@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 
 from bigseg.errors import BigsegError, BlocksFailed, SpecError
 from bigseg.run import execute
+from bigseg.run.breaker import Breaker, Hopeless
 from bigseg.run.folder import Run, Step, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.worker import Outcome, check_order, prepare_step, run_blocks
@@ -92,6 +93,8 @@ def run_share(
     ------
     BlocksFailed
         If blocks failed; the others are done.
+    Hopeless
+        If block after block fails alike, here or in other tasks; see `bigseg.run.breaker`.
     SpecError
         If there is no such block, or an earlier step is not finished.
     """
@@ -111,22 +114,44 @@ def run_share(
     if pending:  # else what prepares them may be gone already
         step.module.check(step.spec)
         prepare_step(run, step)
+    known = Ledger.of(run, step).failed_among(pending)
+    pending.sort(key=known.__contains__)  # those last, as whoever drives a step does
+    breaker = Breaker(run, step, known)
     failed: dict[str, str] = {}
     for _ in range(TRIES):
         failed, again = {}, []
-        for first in range(0, len(pending), AT_A_TIME):
-            some = pending[first : first + AT_A_TIME]
-            for outcome in run_blocks(url, name, some, fingerprint=step.fingerprint):
-                tell(outcome)
-                if outcome.status == "failed":
-                    failed[outcome.block] = outcome.error
-                    again.append(outcome.number)
-                else:
-                    counts[outcome.status] += 1
+        for outcome in _outcomes(run, step, pending, breaker):
+            tell(outcome)
+            if outcome.status == "failed":
+                failed[outcome.block] = outcome.error
+                again.append(outcome.number)
+            else:
+                counts[outcome.status] += 1
         pending = again
     if failed:
         raise BlocksFailed(name, failed, url)
     return counts
+
+
+def _outcomes(run: Run, step: Step, pending: Sequence[int], breaker: Breaker) -> Iterator[Outcome]:
+    """Compute blocks as long as there is hope."""
+
+    def go_on(outcome: Outcome) -> bool:
+        breaker.heed(outcome)
+        try:
+            breaker.check()
+        except Hopeless as error:
+            hopeless.append(error)
+        return not hopeless
+
+    hopeless: list[Hopeless] = []
+    for first in range(0, len(pending), AT_A_TIME):
+        breaker.check()
+        some = pending[first : first + AT_A_TIME]
+        done = run_blocks(run.url, step.name, some, fingerprint=step.fingerprint, go_on=go_on)
+        yield from (outcome for outcome in done if outcome.status != "left")
+        if hopeless:
+            raise hopeless[0]
 
 
 def finish_step(url: str, name: str) -> bool:

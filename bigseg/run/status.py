@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from bigseg.run.folder import Step, open_run
+from bigseg.run.breaker import read_streak
+from bigseg.run.folder import Run, Step, open_run
 from bigseg.run.ledger import Ledger
 from bigseg.run.records import sample
 from bigseg.types import Facts
@@ -32,12 +33,14 @@ class StepStatus:
     rate: float | None
     """Blocks per second while the step ran; None before the first block and after the last."""
     seconds_left: float | None
+    stopped: str = ""
+    """Why the tasks of a job array try no more of its blocks, if so."""
 
 
 def status(url: str) -> list[StepStatus]:
     """Progress of every step of the run at `url`."""
     run = open_run(url)
-    return [_step_status(step, Ledger.of(run, step)) for step in run.steps]
+    return [_step_status(run, step) for step in run.steps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +77,11 @@ def failed_blocks(url: str) -> list[FailedBlock]:
     return found
 
 
-def _step_status(step: Step, ledger: Ledger) -> StepStatus:
-    blocks = len(step.spec.grid)
+def _step_status(run: Run, step: Step) -> StepStatus:
+    ledger, blocks = Ledger.of(run, step), len(step.spec.grid)
     tally = ledger.tally(blocks)
     done = tally.count
+    streak = None if tally.finished else read_streak(run, step)
     rate = None if tally.finished else block_rate(sample(ledger, SAMPLE), done)
     return StepStatus(
         name=step.name,
@@ -88,6 +92,7 @@ def _step_status(step: Step, ledger: Ledger) -> StepStatus:
         finished=tally.finished,
         rate=rate,
         seconds_left=(blocks - done) / rate if rate else None,
+        stopped=streak.text(step.name, run.url) if streak else "",
     )
 
 
@@ -113,9 +118,12 @@ def status_text(steps: list[StepStatus], failures: Sequence[FailedBlock] = ()) -
     lines = [f"{'step':<12}{'blocks':>8}{'done':>8}{'failed':>8}{'left':>8}  state"]
     for s in steps:
         state = "finished" if s.finished else "waiting" if not s.done else "under way"
-        if s.rate and s.seconds_left is not None:
+        if s.stopped:
+            state = "stopped"
+        elif s.rate and s.seconds_left is not None:
             state += f", {s.rate:.2f} blocks/s, {_duration(s.seconds_left)} left"
         lines.append(f"{s.name:<12}{s.blocks:>8}{s.done:>8}{s.failed:>8}{s.left:>8}  {state}")
+    lines += [s.stopped for s in steps if s.stopped]
     lines += [failure.text() for failure in failures[:NAMED]]
     if len(failures) > NAMED:
         lines.append(f"… and {len(failures) - NAMED} more; --json lists all.")

@@ -67,7 +67,7 @@ def _known_step(url: str, name: str, fingerprint: str) -> tuple[Run, Step]:
     return run, step
 
 
-def run_blocks(
+def run_blocks(  # noqa: PLR0913 - who drives a step and who takes a share of it say different things
     url: str,
     name: str,
     numbers: Sequence[int],
@@ -76,6 +76,7 @@ def run_blocks(
     cores: int | None = None,
     limit: float | None = None,
     purpose: str = "",
+    go_on: Callable[[Outcome], bool] = lambda outcome: True,
 ) -> list[Outcome]:
     """Compute blocks of a step of the run at `url`, each on so many cores.
 
@@ -97,6 +98,8 @@ def run_blocks(
         Seconds after which no other block is begun; those are `left`.
     purpose
         See `bigseg.opened.remembering`.
+    go_on
+        Is told how it went with each block, and says whether another is begun.
     """
     if fingerprint is None:
         run = open_run(url)
@@ -124,6 +127,9 @@ def run_blocks(
             if i + 1 < len(todo) and time.monotonic() < ends:
                 ahead = reader.submit(_timed_read, step, todo[i + 1][1])
             outcomes.append(_compute(step, recorder, number, block, reading))
+            if not go_on(outcomes[-1]):
+                outcomes += [Outcome(b.id, n, "left") for n, b in todo[i + 1 :]]
+                break
     lost = recorder.unrecorded
     return [
         _failed(ledger, o.block, o.number, lost[o.number]) if o.number in lost else o

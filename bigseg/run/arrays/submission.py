@@ -13,11 +13,14 @@ from bigseg.errors import BigsegError, OutputExists, SpecError
 from bigseg.run.arrays.plan import Job, plan_jobs
 from bigseg.run.arrays.schedulers import alive, find_scheduler, largest_array
 from bigseg.run.arrays.scripts import Place, Wishes, write_scripts
+from bigseg.run.breaker import forget_streaks
 from bigseg.run.folder import Run
 from bigseg.run.ledger import Ledger
 from bigseg.run.share import NAMED, format_numbers, parse_numbers
 
 PLAN, SUBMITTED = "jobs.json", "submitted"
+SAID = "Error: "
+"""How bigseg begins the sentence with which it ends."""
 LOG_END = 4000
 """Bytes at the end of a log that are looked at for a reason."""
 
@@ -103,6 +106,7 @@ def write_submission(
     failed: tuple[FailedTask, ...] = ()
     if last is not None:
         _check_ended(last, run)
+        forget_streaks(run)
         failed = tuple(failed_tasks(last, run))
     jobs = plan_jobs(run, blocks_per_task=blocks_per_task, gpus=wishes.uses_gpus)
     if not jobs:
@@ -215,13 +219,14 @@ def failed_tasks(folder: Path, run: Run) -> Iterator[FailedTask]:
 
 
 def _ending(log: Path) -> str:
-    """Last line of a log, where batch systems say why they ended a job."""
+    """What bigseg said last in a log; else its last line, where batch systems say why it ended."""
     if not log.exists():
         return "it was ended before it began"
     with log.open("rb") as file:
         file.seek(max(log.stat().st_size - LOG_END, 0))
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
-    return next((line for line in reversed(lines) if line), "it was ended without a word")
+    said = [line.removeprefix(SAID) for line in lines if line.startswith(SAID)]
+    return next((line for line in reversed(said or lines) if line), "it was ended without a word")
 
 
 def submit(made: Submission) -> Submission:

@@ -1,4 +1,7 @@
-"""The fake stage, of which the blocks named in `folder/deadly` end their process, until cured."""
+"""The fake stage, of which blocks end their process, or fail, as files in its folder say.
+
+Blocks named in `folder/deadly` do until cured; all fail while there is `folder/locked`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ __all__ = ["Spec", "block", "check", "finish", "prepare", "read"]
 
 
 def block(spec: Spec, block: Block, data: str) -> Facts:
+    if Path(spec.folder, "locked").exists():
+        raise PermissionError(f"No access to the voxels of {block.id}")
     if Path(spec.folder, "deadly", block.id).exists():
         os.kill(os.getpid(), signal.SIGKILL)
     return fake_stage.block(spec, block, data)
