@@ -12,7 +12,7 @@ from bigseg.core.decode.flows import labels_from_flows
 from bigseg.core.decode.hover import labels_from_hover
 from bigseg.core.decode.published import labels_as_published
 from bigseg.core.holes import fill_holes
-from bigseg.core.quality import flow_errors, remove_objects, sizes
+from bigseg.core.quality import flow_errors, sizes
 from bigseg.core.quantise import unpack
 from bigseg.core.relabel import looked_up
 from bigseg.core.representations import Name
@@ -175,7 +175,7 @@ def _mended(
     voxels = np.pad(voxels, (0, len(cut) - len(voxels)))
     drop = (voxels < criteria.min_size) & ~cut
     drop[0] = False
-    labels, kept = compact(remove_objects(labels, drop))
+    labels, kept = compact(labels, drop)
     return labels, errors[kept]
 
 
@@ -190,9 +190,16 @@ def cut_objects(labels: NDArray[np.uint32], open_faces: Faces) -> NDArray[np.boo
     return cut
 
 
-def compact(labels: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
-    """Ids 1..n without gaps in the same order, and the former id of each."""
+def compact(
+    labels: NDArray[np.uint32], drop: NDArray[np.bool_] | None = None
+) -> tuple[NDArray[np.uint32], NDArray[np.intp]]:
+    """Ids 1..n without gaps in the same order, and the former id of each.
+
+    Ids for which `drop`, one for each id from 0, is true become background.
+    """
     kept = np.flatnonzero(sizes(labels)[1:]) + 1
+    if drop is not None:
+        kept = kept[~drop[kept]]
     table = np.zeros(int(labels.max(initial=0)) + 1, np.uint32)
     table[kept] = np.arange(1, len(kept) + 1, dtype=np.uint32)
     return looked_up(labels, table), kept

@@ -176,19 +176,21 @@ def _called(
     if image is None:
         return np.zeros(shape, np.uint32), np.zeros(0)
     name = spec.function.models[0] if spec.function else ""
-    found = np.asarray(load_function(name)(image[:, 0] if spec.ndim == 2 else image))
+    found: NDArray[Any] = np.asarray(load_function(name)(image[:, 0] if spec.ndim == 2 else image))
     if found.shape != shape or found.dtype.kind not in "bui" or (found.size and found.min() < 0):
         raise WeightsError(
             f"Model '{name}' made {found.dtype} labels of shape {found.shape}; expected integers "
             f"of shape {shape} that are not negative."
         )
-    return finish_labels(_dense(found), spec.criteria, faces)
+    found = _dense(found)  # large, and not needed twice
+    return finish_labels(found, spec.criteria, faces)
 
 
 def _dense(found: NDArray[Any]) -> NDArray[np.uint32]:
     """Ids 1..n in the same order, whatever they were."""
     if int(found.max(initial=0)) <= found.size:  # as most functions number them; sorting takes long
-        return compact(found.astype(np.uint32))[0]
+        same = found.dtype.itemsize == 4 and found.dtype.isnative
+        return compact(found.view(np.uint32) if same else found.astype(np.uint32))[0]
     ids, dense = np.unique(found, return_inverse=True)
     return dense.reshape(found.shape).astype(np.uint32) + np.uint32(ids[0] != 0)
 

@@ -48,6 +48,8 @@ BORDER = 8
 """Pixels of zeros beyond the faces of the image. Without them a network takes the face for the end
 of what it was shown, not of the object: flows of objects at the face then lead out of the image."""
 
+SLAB = 32
+"""Planes that are rescaled at once."""
 EMPTY = -100.0
 """What float32 maps hold where the image is constant: a logit that no threshold is below."""
 
@@ -193,8 +195,15 @@ def _rescaled(spec: Spec, box: Box, data: NDArray[Any]) -> Floats:
     scaled = np.empty(data.shape, np.float32)
     for channel, values in enumerate(data):
         for planes, limits in _ranges(spec, box, channel):
-            scaled[channel, planes] = rescale(values[planes], *limits)
+            for slab in _slabs(range(len(values))[planes]):  # so that no second block is held
+                scaled[channel, slab] = rescale(values[slab], *limits)
     return scaled
+
+
+def _slabs(planes: range) -> Iterator[slice]:
+    """Some planes at a time."""
+    for first in range(planes.start, planes.stop, SLAB):
+        yield slice(first, min(first + SLAB, planes.stop))
 
 
 def _ranges(spec: Spec, box: Box, channel: int) -> Iterator[tuple[slice, tuple[float, float]]]:
