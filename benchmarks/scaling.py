@@ -1,17 +1,23 @@
 """What more workers and larger volumes cost.
 
     python benchmarks/scaling.py memory --folder DISK [--sizes 1 2 4 8 16] [--block 256]
-    python benchmarks/scaling.py workers --folder DISK [--times 8] [--block 128]
+    python benchmarks/scaling.py workers --folder DISK [--times 16] [--block 128] [--free]
 
 `memory` makes volumes of so many GiB on disk (nuclei, uint16, chunks of 64³ in shards), segments
 each with 2 workers and a function that needs no network, and removes it again: what a worker and
-the driver hold must not grow with the volume. `workers` predicts a bundled volume once, repeats
-the predictions along y and x, and does all steps from label to write with 1 and with 2 workers.
+the driver hold must not grow with the volume. Results are kept in a file (`--kept`), so that sizes
+can be measured one by one; `--sizes` without any prints them again. Compare volumes that both have
+blocks inside: those at faces have less halo.
+
+`workers` predicts a bundled volume once, repeats the predictions along y and x, and does all steps
+from label to write with 1 and with 2 workers, `write` several times. Each worker is bound to a
+core, as batch systems and containers bind them: on two cores a single worker would else read ahead
+and compress on the second one, and two could never be twice as fast. `--free` leaves them unbound.
+The second table says what each worker did all the time (see `timeline.py`).
 
 Workers have loaded and compiled everything before they are timed, as in a long run.
 Each run is a process of its own. On a busy machine believe processor seconds, not those of a
-clock: what the longer of two workers computes, and what all take together, tell how much faster
-two would be if each had a core of its own.
+clock.
 """
 
 from __future__ import annotations
@@ -37,7 +43,7 @@ from timeline import KINDS, shares, watched
 FOLDER = Path(__file__).parent
 INNER = 64
 """Edge of chunks."""
-PITCH, RADIUS = 32, 10
+PITCH, RADIUS = 32, 6
 """Of nuclei, voxels; some are missing."""
 GOALS = {"memory": 1.05, "speed": 1.8}
 STEPS = ("label", "merge", "components", "solve", "objects", "write")
@@ -83,19 +89,31 @@ def tile(edge: int) -> Array:
 
 
 def invent(url: str, gib: float, block: int) -> int:
-    """Write a volume of about so many GiB, shard by shard; its edge."""
+    """Write a volume of about so many GiB; its edge.
+
+    All stored objects of one shape are alike: one is encoded, and its file is copied.
+    """
     from bigseg.io.create import create_image
     from bigseg.io.plan import plan_image
+    from bigseg.io.store import open_array
     from bigseg.io.volume import Volume
 
     edge = max(round((gib * 2**30 / 2) ** (1 / 3) / INNER) * INNER, INNER)
     create_image(plan_image(url, ("z", "y", "x"), (edge,) * 3, "u2", (1.0,) * 3, (block,) * 3))
     volume, piece = Volume.open(url), tile(block)
-    steps = range(0, edge, block)
-    for corner in ((z, y, x) for z in steps for y in steps for x in steps):
-        box = tuple(slice(a, min(a + block, edge)) for a in corner)
-        part = piece[tuple(slice(0, s.stop - s.start) for s in box)]
-        volume.write((slice(0, 1), *box), part[None])
+    place = Path(url, volume.level.path)
+    name_of = open_array(str(place)).metadata.encode_chunk_key
+    written: dict[tuple[int, ...], Path] = {}
+    for index in np.ndindex((-(-edge // block),) * 3):
+        box = tuple(slice(i * block, min((i + 1) * block, edge)) for i in index)
+        shape = tuple(s.stop - s.start for s in box)
+        file = place / name_of(index)
+        if shape in written:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(written[shape], file)
+            continue
+        volume.write((slice(0, 1), *box), piece[None, : shape[0], : shape[1], : shape[2]])
+        written[shape] = file
     return edge
 
 
@@ -145,43 +163,80 @@ def alone(*arguments: str) -> Any:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def measure_memory(folder: Path, sizes: list[float], block: int) -> None:
-    """Print memory, records and time of growing volumes."""
-    print(
-        "| GiB | shape | blocks | objects | largest worker MB | driver MB | ledger objects "
-        "| ledger kB | clock s per GiB | blocks' s per GiB |\n|" + 10 * " ---: |"
-    )
-    peaks: dict[float, tuple[float, float]] = {}
+def measure_memory(folder: Path, sizes: list[float], block: int, kept: Path) -> None:
+    """Measure growing volumes one after the other; print these and those measured before."""
+    rows = json.loads(kept.read_text()) if kept.exists() else {}
     for size in sizes:
-        url, output = str(folder / "scaling-image.zarr"), str(folder / "scaling-labels.zarr")
-        places = [url, output, f"{output}.bigseg"]
-        try:
-            edge = invent(url, size, block)
-            found = alone("segment", url, output, str(block))
-            steps = records(f"{output}.bigseg")
-            files, kept = below(f"{output}.bigseg/ledger")
-        finally:
-            for place in places:
-                shutil.rmtree(place, ignore_errors=True)
-        gib = edge**3 * 2 / 2**30
-        by_step = {n: max(r["peak_bytes"] for r in rows) for n, rows in steps.items() if rows}
-        blocks = len(steps["label"])
-        spent = sum(r["seconds"] for rows in steps.values() for r in rows)
-        peaks[size] = max(by_step.values()), found["driver"]
-        cells = [f"{gib:.2f}", f"{edge}³", f"{blocks}", f"{found['objects']:,}"]
-        cells += [f"{n / 1e6:.0f}" for n in peaks[size]]
-        cells += [f"{files}", f"{kept / 1e3:.0f}"]
-        cells += [f"{found['seconds'] / gib:.0f}", f"{spent / gib:.0f}"]
-        print(f"| {' | '.join(cells)} |", flush=True)
-        grown = ", ".join(f"{name} {n / 1e6:.0f}" for name, n in by_step.items())
-        print(f"<!-- MB held by the end of each step: {grown} -->", flush=True)
-    for small in sizes[:1]:
-        for large in sizes[1:]:
-            ratios = [b / a for a, b in zip(peaks[small], peaks[large], strict=True)]
-            goal = f" (goal at 8 ×: ≤ {GOALS['memory']})"
+        rows[f"{size:g} at {block}"] = measured(folder, size, block)
+        kept.write_text(json.dumps(rows, indent=1))
+        print(f"{size:g} GiB: {rows[f'{size:g} at {block}']['clock']:.0f} s", file=sys.stderr)
+    show_memory(sorted(rows.values(), key=lambda row: (row["block"], row["gib"])))
+
+
+def measured(folder: Path, size: float, block: int) -> dict[str, Any]:
+    """Segment a volume of so many GiB; what it took."""
+    url, output = str(folder / "scaling-image.zarr"), str(folder / "scaling-labels.zarr")
+    places = [url, output, f"{output}.bigseg"]
+    try:
+        edge = invent(url, size, block)
+        found = alone("segment", url, output, str(block))
+        steps = records(f"{output}.bigseg")
+        files, bytes_kept = below(f"{output}.bigseg/ledger")
+        stored = sum(below(place)[1] for place in places)
+    finally:
+        for place in places:
+            shutil.rmtree(place, ignore_errors=True)
+    return {
+        "gib": edge**3 * 2 / 2**30,
+        "edge": edge,
+        "block": block,
+        "blocks": len(steps["label"]),
+        "inner": max(-(-edge // block) - 2, 0) ** 3,
+        "objects": found["objects"],
+        "driver": found["driver"],
+        "clock": found["seconds"],
+        "spent": {n: sum(r["seconds"] for r in rows) for n, rows in steps.items()},
+        "peaks": {n: held(rows) for n, rows in steps.items()},
+        "ledger": [files, bytes_kept],
+        "stored": stored,
+    }
+
+
+def held(rows: list[dict[str, Any]]) -> int:
+    """Most bytes that a worker had held by the end of a step."""
+    return max((row["peak_bytes"] for row in rows), default=0)
+
+
+def show_memory(rows: list[dict[str, Any]]) -> None:
+    """Print what volumes took, and how much more than the smallest of the same blocks."""
+    print(
+        "| GiB | shape | blocks of | blocks | of these inside | objects | largest worker MB "
+        "| driver MB | ledger objects | ledger kB | clock s per GiB | blocks' s per GiB "
+        "| stored in the end, GB |\n|" + 13 * " ---: |"
+    )
+    for row in rows:
+        cells = [f"{row['gib']:.2f}", f"{row['edge']}³", f"{row['block']}³", f"{row['blocks']}"]
+        cells += [f"{row['inner']}", f"{row['objects']:,}"]
+        cells += [f"{n / 1e6:.0f}" for n in (max(row["peaks"].values()), row["driver"])]
+        cells += [f"{row['ledger'][0]}", f"{row['ledger'][1] / 1e3:.0f}"]
+        cells += [f"{n / row['gib']:.0f}" for n in (row["clock"], sum(row["spent"].values()))]
+        print(f"| {' | '.join(cells)} | {row['stored'] / 1e9:.1f} |")
+    names = [name for name in rows[-1]["peaks"] if rows[-1]["peaks"][name]]
+    names.sort(key=lambda name: rows[-1]["peaks"][name])
+    print("\nMB that the largest worker had held by the end of each step:\n")
+    print(f"| GiB | {' | '.join(names)} |\n|{' ---: |' * (len(names) + 1)}")
+    for row in rows:
+        cells = [f"{row['peaks'].get(name, 0) / 1e6:.0f}" for name in names]
+        print(f"| {row['gib']:.2f} | {' | '.join(cells)} |")
+    print()
+    for large in rows:
+        small = next(row for row in rows if row["block"] == large["block"])
+        if small is not large:
+            more = max(large["peaks"].values()) / max(small["peaks"].values())
             print(
-                f"\n{large / small:g} × the volume: a worker holds {ratios[0]:.3f} × as much"
-                f"{goal}, the driver {ratios[1]:.3f} ×"
+                f"{large['gib'] / small['gib']:.1f} times the volume: a worker holds {more:.3f} "
+                f"times as much (goal at 8: ≤ {GOALS['memory']}), the driver "
+                f"{large['driver'] / small['driver']:.3f} times"
             )
 
 
@@ -336,7 +391,8 @@ def main() -> None:
     for one in (memory, workers):
         one.add_argument("--folder", type=Path, required=True, help="on a disk with room")
         one.add_argument("--block", type=int, default=256 if one is memory else 128)
-    memory.add_argument("--sizes", nargs="+", type=float, default=[1, 2, 4, 8, 16], help="GiB")
+    memory.add_argument("--sizes", nargs="*", type=float, default=[1, 2, 4, 8, 16], help="GiB")
+    memory.add_argument("--kept", type=Path, help="results, also of sizes measured before")
     workers.add_argument("--times", type=int, default=16, help="repeats along y and along x")
     workers.add_argument(
         "--free", action="store_true", help="let a worker use cores that others leave idle"
@@ -352,7 +408,8 @@ def main() -> None:
         return work(many, few, int(count), bound=how == "bound")
     asked.folder.mkdir(parents=True, exist_ok=True)
     if asked.command == "memory":
-        return measure_memory(asked.folder.absolute(), asked.sizes, asked.block)
+        kept = asked.kept or asked.folder / "scaling-memory.json"
+        return measure_memory(asked.folder.absolute(), asked.sizes, asked.block, kept)
     return measure_workers(asked.folder.absolute(), asked.times, asked.block, bound=not asked.free)
 
 
