@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import signal
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
+from threading import current_thread, main_thread
 from typing import Any
 
 import dask as dask_library
@@ -52,6 +56,27 @@ def check(spec: Jobs) -> None:
             f"The interface of kind '{spec.kind}' is '{spec.interface}', but the networks of "
             f"this machine are {', '.join(sorted(networks))}; name the one by which jobs reach it."
         )
+    _import_jobqueue()
+
+
+def _import_jobqueue() -> None:
+    """Import it where that is possible, and leave Ctrl-C as it is.
+
+    dask-jobqueue 0.9 makes Ctrl-C end the process as if all were well when it is imported, which
+    fails in any thread but the main one. Series of a batch are driven by threads.
+    """
+    if "dask_jobqueue" in sys.modules:
+        return
+    if current_thread() is not main_thread():
+        raise SpecError(
+            "Jobs can be submitted from a thread only if the main thread has imported "
+            "dask_jobqueue; import it there, or call bigseg from the main thread."
+        )
+    former = signal.getsignal(signal.SIGINT)
+    try:
+        import_module("dask_jobqueue")
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 @contextmanager

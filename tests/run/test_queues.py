@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,31 @@ def test_what_the_batch_system_says_of_a_bad_job_is_passed_on(
     found = refused(write(tmp_path))
     assert found.startswith("sbatch does not take the job: ")
     assert "invalid partition: gpuu" in found
+
+
+IN_A_THREAD = """
+import signal, sys
+from concurrent.futures import ThreadPoolExecutor
+from bigseg.run.cluster import open_cluster
+from bigseg.run.queues import make_cluster
+from bigseg.specs.cluster import read_cluster
+
+before = signal.getsignal(signal.SIGINT)
+with open_cluster(sys.argv[1]):  # refuses here what it can, submits when a step needs workers
+    assert signal.getsignal(signal.SIGINT) is before
+    spec = read_cluster(sys.argv[1]).workers
+    with ThreadPoolExecutor() as pool:
+        cluster = pool.submit(make_cluster, spec).result()
+        cluster.close()
+"""
+
+
+def test_a_thread_may_submit_and_ctrl_c_is_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To import dask-jobqueue changes what Ctrl-C does, and fails in threads."""
+    put_command(tmp_path, "sbatch", "exit 1", monkeypatch)
+    subprocess.run([sys.executable, "-c", IN_A_THREAD, write(tmp_path)], check=True, cwd=ROOT)
 
 
 def ask(environment: dict[str, str], *command: str) -> list[str]:
