@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -127,8 +126,11 @@ class Trial:
     blocks: dict[str, Spent]
     ends: dict[str, Spent]
     voxels: int
+    """For whose objects the samples stand."""
+    samples: int
     stored: dict[str, int] = field(default_factory=dict)
     raw: dict[str, int] = field(default_factory=dict)
+    """Bytes before compression of what is looked at."""
     blockwise: dict[str, Tables] = field(default_factory=dict)
     """Tables of which each block has one, by the step that writes them."""
     others: Tables = ()
@@ -175,7 +177,7 @@ def costs_of(first: Trial, tiny: Trial, large: Trial, shape: Index, seconds: flo
         blockwise=blockwise,
         tables=grown / large.voxels,
         tables_once=once,
-        samples=large.voxels // prod(shape),
+        samples=large.samples,
         sample=shape,
         seconds=round(seconds, 1),
         peak=peak_memory(),

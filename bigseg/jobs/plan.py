@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import ceil
 from typing import Any, TypeVar
 
 from bigseg.grid import Index
@@ -70,7 +71,10 @@ def plan_segmentation(
     )
     channels = shown.channels if isinstance(shown, predict.Spec) else (0,)
     seen = Seen(Volume.open(spec.image, spec.level), channels)
-    again = partial(_replanned, spec, {"mask": None, "skip_background": False}, plan_segment)
+    again = partial(_replanned, spec, plan_segment)
+    labelled = next(s.spec for s in planned if isinstance(s.spec, label.Spec))
+    margin = [ceil(labelled.diameter / length) for length in labelled.spacing]
+    margin[0] *= labelled.ndim == 3
     ndim = shown.ndim if spec.dims != "slices" else 3
     return reckon(
         Proposal(
@@ -81,7 +85,7 @@ def plan_segmentation(
             workers,
             segment_job.REMEDY,
             seen,
-            _rehearsal(calibrate, seen, ndim, again),
+            _rehearsal(calibrate, seen, ndim, again, tuple(margin)),
         )
     )
 
@@ -99,7 +103,7 @@ def plan_maps(
     planned = plan_em(spec, url)
     pieces = next(s.spec for s in planned if isinstance(s.spec, supervoxels.Spec))
     seen = Seen(Volume.open(spec.image, spec.level), pieces.maps.channels)
-    again = partial(_replanned, spec, {}, plan_em)
+    again = partial(_replanned, spec, plan_em)
     return reckon(
         Proposal(
             plan_run(url, spec, planned),
@@ -127,7 +131,7 @@ def plan_restoration(
     planned = plan_restore(spec, url)
     shown = next(s.spec for s in planned if isinstance(s.spec, restore.Spec))
     seen = Seen(Volume.open(spec.image, spec.level), shown.channels)
-    again = partial(_replanned, spec, {}, plan_restore)
+    again = partial(_replanned, spec, plan_restore)
     return reckon(
         Proposal(
             plan_run(url, spec, planned),
@@ -200,21 +204,24 @@ def plan_tracking(
 
 def _replanned(
     spec: Specification,
-    changes: dict[str, Any],
     plan: Callable[[Specification, str], Sequence[Step]],
     image: str,
     output: str,
     run: str,
     block: Index | None,
+    mask: str | None,
 ) -> Sequence[Step]:
     """Steps of the same run over another image."""
     places: dict[str, Any] = {"image": image, "output": output, "level": 0}
     places |= {"block": block} if block and hasattr(spec, "block") else {}
-    return plan(spec.model_copy(update=places | changes), run)
+    places |= {"mask": mask, "skip_background": False} if hasattr(spec, "mask") else {}
+    return plan(spec.model_copy(update=places), run)
 
 
-def _rehearsal(seconds: float, seen: Seen, ndim: int, replan: Replan) -> Callable[[], Costs] | None:
+def _rehearsal(
+    seconds: float, seen: Seen, ndim: int, replan: Replan, margin: Index = (0, 0, 0)
+) -> Callable[[], Costs] | None:
     """A rehearsal that waits until memory has been checked."""
     if not seconds:
         return None
-    return partial(rehearse, seen.volume, seen.channels, ndim, seconds, replan)
+    return partial(rehearse, seen.volume, seen.channels, ndim, seconds, replan, margin)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import ceil, prod
 
 import numpy as np
+from numpy.typing import DTypeLike
 from skimage.filters import threshold_otsu
 
-from bigseg.grid import Box, Index
+from bigseg.grid import Box, Index, size, within
 from bigseg.io.create import create_image
 from bigseg.io.ome import AXES
 from bigseg.io.plan import plan_image
@@ -18,7 +20,7 @@ from bigseg.types import Floats
 
 TINY, PILOT = {2: (32, 1), 3: (16, 1)}, {2: (160, 6), 3: (64, 1)}
 """Edge, voxels, and number of the samples that tell what a block costs, and how fast it goes."""
-EDGES = {2: (640, 320, 160), 3: (192, 96)}
+EDGES = {2: (640, 320, 160), 3: (192, 128, 96)}
 """Of larger samples. A network that sees less than several objects at once is not sure of anything:
 in a volume of nuclei it keeps 2.6 times as much of 64 voxels as of them in the whole, and no more
 of 96."""
@@ -88,37 +90,105 @@ def is_whole(volume: Volume, shape: Index) -> bool:
     return volume.shape[3:] == shape[1:] and shape[0] in (1, volume.shape[2])
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A part of an image that is shown, and what of it is looked at."""
+
+    shown: Box
+    """(t, z, y, x)."""
+    kept: Box
+    """Without what lies near a face at which it is cut, where a network is sure of nothing."""
+    shape: Index
+    """(t, z, y, x) of the image."""
+
+    @property
+    def inner(self) -> Box:
+        """What is looked at, (z, y, x), in voxels of what is shown."""
+        return within(self.kept, self.shown)[1:]
+
+    @property
+    def share(self) -> float:
+        """Voxels that are looked at, of those that are shown."""
+        return prod(size(self.kept)) / prod(size(self.shown))
+
+    def reach(self, axis: int, span: tuple[int, int], reach: float) -> float:
+        """Length of an interval along an axis, and so much more on each side with more beyond it.
+
+        Objects are seen of which a part lies in it, so it stands for as much more.
+        """
+        start, stop = span
+        before, after = start > 0, stop < self.shape[axis]
+        return stop - start + reach * (before + after)
+
+
+def cut_samples(
+    volume: Volume, channel: int, shape: Index, count: int, margin: Index
+) -> list[Sample]:
+    """Choose so many parts of an image; see `typical`.
+
+    Parameters
+    ----------
+    shape
+        (z, y, x) of what is shown.
+    margin
+        (z, y, x) voxels that are shown and not looked at, along faces that are cut.
+    """
+    t, _, *space = volume.shape
+    whole = (t, *space)
+    found = []
+    for box in tiles_of(whole, (1, *shape), max(count, CANDIDATES)):
+        kept = [box[0]]
+        for span, n, edge, rim in zip(box[1:], space, shape, margin, strict=True):
+            rim = min(rim, edge // 4)
+            low, high = rim * (span.start > 0), rim * (span.stop < n)
+            kept.append(slice(span.start + low, span.stop - high))
+        found.append(Sample(box, tuple(kept), whole))
+    return typical(volume, channel, found, count)
+
+
 def copy_samples(
-    volume: Volume, channels: tuple[int, ...], shape: Index, count: int, url: str
-) -> int:
-    """Make an image whose frames are samples; their number."""
-    boxes = typical(volume, channels[0], shape, count)
+    volume: Volume, channels: tuple[int, ...], samples: Sequence[Sample], url: str, mask: str
+) -> bool:
+    """Make an image whose frames are samples, and a mask of what is looked at if it is not all."""
+    shape = size(samples[0].shown)[1:]
     axes = tuple(axis for axis in AXES if axis in (*volume.axes, "t"))
     scale = {"t": 1.0} | dict(zip(volume.axes, volume.level.scale, strict=True))
-    by = dict(zip(AXES, (len(boxes), volume.shape[1], *shape), strict=True))
-    plan = plan_image(
-        url,
-        axes,
-        tuple(by[axis] for axis in axes),
-        volume.dtype,
-        tuple(scale[axis] for axis in axes),
-        (min(shape[0], 64), 64, 64),
-    )
-    create_image(replace(plan, units=volume.units, channels=volume.image.channels))
-    made = Volume.open(url)
-    for frame, box in enumerate(boxes):
-        data = volume.read(box, channels)[0]
+    by = dict(zip(AXES, (len(samples), volume.shape[1], *shape), strict=True))
+
+    def create(url: str, axes: tuple[str, ...], dtype: DTypeLike) -> Volume:
+        plan = plan_image(
+            url,
+            axes,
+            tuple(by[axis] for axis in axes),
+            dtype,
+            tuple(scale[axis] for axis in axes),
+            (min(shape[0], 64), 64, 64),
+        )
+        named = volume.image.channels if "c" in axes else ()
+        units = {axis: unit for axis, unit in volume.units.items() if axis in axes}
+        create_image(replace(plan, units=units, channels=named))
+        return Volume.open(url)
+
+    made = create(url, axes, volume.dtype)
+    partly = any(sample.share < 1 for sample in samples)
+    looked = create(mask, tuple(a for a in axes if a != "c"), np.uint8) if partly else None
+    for frame, sample in enumerate(samples):
+        data, place = volume.read(sample.shown, channels)[0], _whole(frame, shape)
         for number, channel in enumerate(dict.fromkeys(channels)):
-            made.write(_whole(frame, shape), data[None, number], channel)
-    return len(boxes)
+            made.write(place, data[None, number], channel)
+        if looked is not None:
+            inside = np.zeros((1, *shape), np.uint8)
+            inside[0][sample.inner] = 1
+            looked.write(place, inside)
+    return partly
 
 
 def _whole(frame: int, shape: Index) -> Box:
     return (slice(frame, frame + 1), *(slice(0, n) for n in shape))
 
 
-def typical(volume: Volume, channel: int, shape: Index, count: int) -> list[Box]:
-    """Places of so many samples that hold as much, all together, as the image does.
+def typical(volume: Volume, channel: int, samples: Sequence[Sample], count: int) -> list[Sample]:
+    """So many samples that hold as much, all together, as the image does.
 
     A few that lie anywhere would hold too much or too little: objects crowd. So more places are
     looked at, at a coarser level where there is one, for the share of their voxels that is bright;
@@ -130,28 +200,22 @@ def typical(volume: Volume, channel: int, shape: Index, count: int) -> list[Box]
         Level of the image that samples are cut from.
     channel
         That is looked at.
-    shape
-        (z, y, x) of a sample.
+    samples
+        Places to choose from, spread evenly.
     count
         Samples; there are fewer where the image has no more.
-
-    Returns
-    -------
-    Boxes (t, z, y, x), none twice.
     """
-    t, _, *space = volume.shape
-    boxes = tiles_of((t, *space), (1, *shape), max(count, CANDIDATES))
-    if len(boxes) <= count:
-        return boxes
-    seen = [_glance(volume, channel, box) for box in boxes]
+    if len(samples) <= count:
+        return list(samples)
+    seen = [_glance(volume, channel, sample.kept) for sample in samples]
     everything = np.concatenate(seen)
     if everything.min() == everything.max():
-        return boxes[:count]
+        return list(samples[:count])
     bright = threshold_otsu(everything)
     shares = np.array([np.mean(voxels > bright) for voxels in seen])
     groups = np.array_split(np.argsort(shares, kind="stable"), count)
     chosen = (group[np.argmin(abs(shares[group] - shares[group].mean()))] for group in groups)
-    return [boxes[number] for number in sorted(map(int, chosen))]
+    return [samples[number] for number in sorted(map(int, chosen))]
 
 
 def _glance(volume: Volume, channel: int, box: Box) -> Floats:

@@ -48,7 +48,9 @@ def test_the_result_is_told_as_json(places: list[str]) -> None:
 
 def test_the_plan_is_shown_and_nothing_is_done(places: list[str]) -> None:
     text = restore(*places, "--no-enlarge", "--values", "network", "--dry-run")
-    assert "restore                  1  1, 1, 40, 50" in text
+    row = next(line for line in text.splitlines() if line.startswith("restore"))
+    assert row.split()[1] == "1"
+    assert row.endswith("1, 1, 40, 50")
     assert not Path(places[1]).exists()
 
 

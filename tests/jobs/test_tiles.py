@@ -404,7 +404,7 @@ def test_the_command_tells_what_it_did(tmp_path: Path) -> None:
     out = str(tmp_path / "out.zarr")
     arguments = ["merge", str(tmp_path / "tiles"), out, "--grid", "1,2", "--cluster", "serial"]
     plan = CliRunner().invoke(app, [*arguments, "--dry-run"]).stdout
-    assert "merge                    2" in plan
+    assert next(line.split()[1] for line in plan.splitlines() if line.startswith("merge")) == "2"
     assert not Path(out).exists()
     told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert (told["objects"], told["tiles"], told["labels"]) == (1, 2, out)

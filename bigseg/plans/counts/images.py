@@ -7,6 +7,7 @@ from math import ceil, prod
 from bigseg.core.tiles import round_up
 from bigseg.grid import Index
 from bigseg.io.ome import Image
+from bigseg.io.shards import REQUEST
 from bigseg.io.volume import Volume
 from bigseg.plans.counts.traffic import (
     Boxes,
@@ -20,6 +21,7 @@ from bigseg.plans.counts.traffic import (
 )
 from bigseg.plans.lattice import computed_along
 from bigseg.stages import background, image_pyramid, normalize, predict, restore, windows
+from bigseg.storage import bucket
 
 
 def image_store(volume: Volume, channels: tuple[int, ...], name: str = "image") -> Store:
@@ -30,7 +32,10 @@ def image_store(volume: Volume, channels: tuple[int, ...], name: str = "image") 
     deep = by.get("c", 1)
     copies = len({channel // deep for channel in channels})
     each = volume.dtype.itemsize * (deep * copies)
-    return Store(name, (t, z, y, x), chunk, volume.unit, each, copies)
+    joined = bucket(volume.image.url) is not None
+    if joined and prod(volume.unit) * volume.dtype.itemsize * deep <= REQUEST:
+        chunk = volume.unit  # what is not wanted of it costs less than another request
+    return Store(name, (t, z, y, x), chunk, volume.unit, each, copies, joined)
 
 
 def level_store(image: Image, number: int, name: str) -> Store:

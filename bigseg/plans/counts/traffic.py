@@ -35,6 +35,8 @@ class Store:
     """Before compression, all channels that are wanted together."""
     copies: int = 1
     """Objects side by side, where channels are stored apart."""
+    joined: bool = False
+    """Whether the pieces of an object are asked for together, as `io.shards` does in buckets."""
 
     @property
     def raw(self) -> int:
@@ -105,11 +107,12 @@ def voxels(boxes: Boxes) -> int:
 
 def traffic(store: Store, boxes: Boxes, share: float = 1.0) -> Traffic:
     """Objects and bytes of a store that boxes touch."""
-    objects = _touched(boxes, store.unit) * store.copies
-    pieces = objects
+    objects = _touched(boxes, store.unit)
     if store.chunk != store.unit:  # an index for each object, then the pieces that are wanted
-        pieces = _touched(boxes, store.chunk) * store.copies
-        objects += pieces - _whole(boxes, store) * store.copies
+        whole, inner = _whole(boxes, store), _inner(store)
+        pieces = objects if store.joined else _touched(boxes, store.chunk)
+        objects += pieces - whole * (1 if store.joined else inner)
+    objects *= store.copies
     raw = store.voxel_bytes
     for spans, edge, length in zip(boxes, store.chunk, store.shape, strict=True):
         raw *= sum(_covered(span, edge, length) for span in spans)
@@ -124,16 +127,19 @@ def _touched(boxes: Boxes, unit: Index) -> int:
 
 
 def _whole(boxes: Boxes, store: Store) -> int:
-    """Pieces of objects that are wanted whole, which take a single request.
+    """Objects that are wanted whole, which take a single request.
 
-    An object that reaches beyond the array is never whole: zarr asks for its pieces.
+    One that reaches beyond the array is never whole: zarr asks for its pieces.
     """
-    inner = [ceil(u / c) for u, c in zip(store.unit, store.chunk, strict=True)]
-    whole = prod(
+    return prod(
         sum(max(stop // edge - ceil(start / edge), 0) for start, stop in spans)
         for spans, edge in zip(boxes, store.unit, strict=True)
     )
-    return whole * prod(inner)
+
+
+def _inner(store: Store) -> int:
+    """Pieces of an object."""
+    return prod(ceil(u / c) for u, c in zip(store.unit, store.chunk, strict=True))
 
 
 def _covered(span: tuple[int, int], edge: int, length: int) -> int:
