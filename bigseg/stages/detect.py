@@ -21,7 +21,7 @@ from bigseg.core.objects import Table, measure_objects
 from bigseg.core.overlap import overlap_counts
 from bigseg.core.sparse_ids import densified
 from bigseg.errors import ImageError
-from bigseg.grid import Block, Grid, Index
+from bigseg.grid import Block, Grid, Index, size
 from bigseg.io.ome import describe
 from bigseg.io.series import Series
 from bigseg.io.tables import write_table
@@ -146,15 +146,37 @@ def read(spec: Spec, block: Block) -> Loaded:
 
 def block(spec: Spec, block: Block, data: Loaded) -> Facts:
     """Measure the objects of a block."""
+    return _store(spec, block, _tables(spec, block, data))
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Store that a block has no objects: a gap in tracks that go on after it."""
+    return _store(spec, block, nothing(spec, block))
+
+
+def _store(spec: Spec, block: Block, tables: tuple[Table, Table | None]) -> Facts:
+    rows, shared = tables
+    if shared is not None:
+        write_table(shared_url(spec.run, block), shared)
+    write_table(parts_url(spec.run, block), rows)
+    return {"objects": len(rows["id"])}
+
+
+def nothing(spec: Spec, block: Block) -> tuple[Table, Table | None]:
+    """Tables of a block without objects: `parts_url`, and `shared_url` where labels compete."""
+    empty = np.zeros(size(block.write)[1:], np.uint32)
+    image = None if spec.image is None else np.zeros(empty.shape)
+    return _tables(spec, block, ((empty,) * len(spec.sources), image))
+
+
+def _tables(spec: Spec, block: Block, data: Loaded) -> tuple[Table, Table | None]:
     labels, image = data
     parts = [_measured(spec, block, one, image) for one in labels]
     rows = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if spec.alternatives:
         counts = [len(part["id"]) for part in parts]
         rows["source"] = np.repeat(np.arange(len(parts), dtype=np.int32), counts)
-        write_table(shared_url(spec.run, block), _shared(labels))
-    write_table(parts_url(spec.run, block), rows)
-    return {"objects": len(rows["id"])}
+    return rows, _shared(labels) if spec.alternatives else None
 
 
 def _measured(spec: Spec, block: Block, labels: NDArray[Any], image: NDArray[Any] | None) -> Table:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from bigseg import files
 from bigseg.core.objects import HIGH, LOW, SUMS, Table
 from bigseg.core.tracking.rivals import compete
-from bigseg.grid import Block, Grid
+from bigseg.grid import Block, Box, Grid
 from bigseg.io.tables import read_table, read_tables, write_table
 from bigseg.stages import detect
 from bigseg.types import Facts, StageSpec
@@ -36,6 +36,10 @@ class Spec(StageSpec):
         """A block per frame."""
         frames = self.found.shape[0]
         return Grid((frames, 1, 1, 1), (1, 1, 1, 1), (0, 0, 0, 0))
+
+    def place(self, block: Block) -> Box:
+        """The whole frame."""
+        return (block.write[0], *(slice(0, n) for n in self.found.shape[1:]))
 
 
 def frame_url(run: str, frame: int) -> str:
@@ -86,6 +90,10 @@ def _blocks(spec: Spec, block: Block) -> Iterator[Block]:
 
 def block(spec: Spec, block: Block, data: tuple[Table, Table | None]) -> Facts:
     """Write the detections of a frame, ascending labels."""
+    return _store(spec, block, data)
+
+
+def _store(spec: Spec, block: Block, data: tuple[Table, Table | None]) -> Facts:
     (rows, shared), run, frame = data, spec.found.run, block.write[0].start
     if shared is None:
         table = joined(rows, spec.found.spacing)
@@ -96,6 +104,20 @@ def block(spec: Spec, block: Block, data: tuple[Table, Table | None]) -> Facts:
     table["frame"] = np.full(len(table["label"]), frame, np.int32)
     write_table(frame_url(run, frame), table)
     return {"detections": len(table["label"])}
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Write the detections of those blocks of a frame that can be read."""
+    run, found = spec.found.run, list[tuple[Table, Table | None]]()
+    for one in _blocks(spec, block):
+        try:
+            shared = read_table(detect.shared_url(run, one)) if spec.found.alternatives else None
+            found.append((read_table(detect.parts_url(run, one)), shared))
+        except Exception:  # each store and parquet have exceptions of their own
+            found.append(detect.nothing(spec.found, one))
+    rows = _together(rows for rows, _ in found)
+    shares = [shared for _, shared in found if shared is not None]
+    return _store(spec, block, (rows, _together(iter(shares)) if shares else None))
 
 
 def _competing(spec: Spec, rows: Table, shared: Table) -> tuple[Table, Table, Table]:

@@ -101,6 +101,15 @@ def _drift(spec: Spec, frame: int) -> Index:
 
 def block(spec: Spec, block: Block, data: Loaded) -> Facts:
     """Count what objects of a block share with those of the next frame."""
+    return _store(spec, block, data)
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Store that objects of a block overlap none of the next frame."""
+    return _store(spec, block, ((), ()))
+
+
+def _store(spec: Spec, block: Block, data: Loaded) -> Facts:
     rows: list[NDArray[np.uint64]] = [np.zeros((0, len(COLUMNS)), np.uint64)]
     for a, here in enumerate(data[0]):
         for b, there in enumerate(data[1]):

@@ -13,7 +13,7 @@ from bigseg import files
 from bigseg.core.objects import Table
 from bigseg.core.overlap import add_counts
 from bigseg.core.tracking.overlaps import Overlaps, gather_overlaps
-from bigseg.grid import Block, Grid
+from bigseg.grid import Block, Box, Grid
 from bigseg.io.tables import read_tables, write_table
 from bigseg.stages import detections, overlap
 from bigseg.types import Facts, StageSpec
@@ -33,6 +33,10 @@ class Spec(StageSpec):
         """A block for each frame but the last."""
         frames = self.counted.found.shape[0] - 1
         return Grid((frames, 1, 1, 1), (1, 1, 1, 1), (0, 0, 0, 0))
+
+    def place(self, block: Block) -> Box:
+        """The whole frame."""
+        return (block.write[0], *(slice(0, n) for n in self.counted.found.shape[1:]))
 
 
 def frame_url(run: str, frame: int) -> str:
@@ -72,6 +76,14 @@ def block(spec: Spec, block: Block, data: tuple[Table, tuple[Names, Names] | Non
     return {"pairs": len(voxels)}
 
 
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Store that objects of a frame overlap none of the next."""
+    none = np.zeros(0, np.uint64)
+    table = {"label": none, "next": none, "voxels": np.zeros(0, np.int64)}
+    write_table(frame_url(spec.counted.found.run, block.write[0].start), table)
+    return {"pairs": 0}
+
+
 def finish(spec: Spec, facts: Sequence[Facts]) -> Facts:
     """Count pairs."""
     return {"pairs": sum(fact["pairs"] for fact in facts)}
@@ -85,8 +97,10 @@ def _called(rows: Table, names: tuple[Names, Names]) -> NDArray[np.uint64]:
         for source in range(int(rows[side].max(initial=0)) + 1):
             mine = rows[side] == source
             some = {name: column[known["source"] == source] for name, column in known.items()}
-            place = np.searchsorted(some["id"], rows[f"id_{side}"][mine])
-            label[mine] = np.where(some["drawn"][place], some["label"][place], 0)
+            place, there = _among(some["id"], rows[f"id_{side}"][mine])
+            found = np.zeros(len(place), np.uint64)
+            found[there] = (some["label"] * some["drawn"])[place[there]]
+            label[mine] = found
         ends.append(label)
     return np.stack(ends, axis=1)
 
@@ -105,7 +119,18 @@ def read_overlaps(run: str, frames: Sequence[int], labels: Sequence[NDArray[Any]
     urls = (frame_url(run, frame) for frame in frames[:-1])
     source, target, voxels = [_NONE], [_NONE], [_NONE]
     for k, table in enumerate(read_tables(urls)):
-        source.append(first[k] + np.searchsorted(labels[k], table["label"]))
-        target.append(first[k + 1] + np.searchsorted(labels[k + 1], table["next"]))
-        voxels.append(table["voxels"])
+        here, known = _among(labels[k], table["label"])
+        there, known_there = _among(labels[k + 1], table["next"])
+        rows = known & known_there
+        source.append(first[k] + here[rows])
+        target.append(first[k + 1] + there[rows])
+        voxels.append(table["voxels"][rows])
     return gather_overlaps(*(np.concatenate(column) for column in (source, target, voxels)))
+
+
+def _among(ids: NDArray[Any], wanted: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Places of ids among ascending ones, and which are there: all, unless a block was left out."""
+    place = np.searchsorted(ids, wanted)
+    there = place < len(ids)
+    there[there] = ids[place[there]] == wanted[there]
+    return place, there

@@ -6,6 +6,7 @@ As in `write`, the arrays are created here, and the metadata that make them an i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import repeat
 from typing import Any
@@ -19,7 +20,7 @@ from bigseg.core.relabel import id_dtype, relabel
 from bigseg.core.sparse_ids import densified
 from bigseg.core.tracking.filling import Piece, between, cut, paste
 from bigseg.errors import ImageError
-from bigseg.grid import Block, Grid
+from bigseg.grid import Block, Grid, size
 from bigseg.io.create import create_arrays
 from bigseg.io.ome import Image
 from bigseg.io.plan import plan_image, plan_labels
@@ -113,6 +114,20 @@ def _ids(spec: Spec, frame: int) -> tuple[Table, ...]:
 
 def block(spec: Spec, block: Block, data: Loaded) -> Facts:
     """Number the objects of a block by track and write it: whole shards that no other touches."""
+    return _write(spec, block, data)
+
+
+def leave_out(spec: Spec, block: Block) -> Facts:
+    """Leave a block without labels, but for objects that are drawn where they were missed."""
+    missed: tuple[tuple[int, Piece], ...] = ()
+    with suppress(Exception):  # each store and codec has exceptions of its own
+        missed = _missed(spec, block) if spec.fill_gaps else ()
+    empty = np.zeros(size(block.write)[1:], np.uint32)
+    nobody = {"label": np.zeros(0, np.uint64), "track": np.zeros(0, np.uint64)}
+    return _write(spec, block, Loaded((empty,), (nobody,), missed))
+
+
+def _write(spec: Spec, block: Block, data: Loaded) -> Facts:
     plan = label_image(spec)
     dtype = np.uint64 if plan.dtype.itemsize == 8 else np.uint32
     final, *others = map(tracked, data.labels, data.ids, repeat(dtype))

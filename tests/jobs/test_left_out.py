@@ -17,6 +17,7 @@ from bigseg.jobs import maps as of_maps
 from bigseg.jobs import restore as restoration
 from bigseg.jobs import segment as segmenting
 from bigseg.jobs import tiles as merging
+from bigseg.jobs import track as tracking
 from bigseg.jobs.begin import holes_url
 from bigseg.run.folder import open_run
 from bigseg.run.left_out import Hole, holes
@@ -24,6 +25,8 @@ from bigseg.run.share import finish_step, run_share
 from bigseg.specs.maps import EmSpec
 from bigseg.specs.segment import SegmentSpec
 from bigseg.specs.tiles import MergeSpec
+from bigseg.specs.track import TrackSpec
+from tests.cells import moving_cells
 from tests.jobs.test_restore import saved
 from tests.maps import boundary, cells
 from tests.tiled import cut, save
@@ -80,14 +83,7 @@ def tiles(folder: Path) -> str:
     folder.mkdir()
     for (y, x), tile in cut(TRUTH, (64, 64), 16, 60_000, np.uint16).items():
         tifffile.imwrite(folder / f"y{y}_x{x}.tif", tile, compression="zlib")
-    path = folder / "y48_x48.tif"
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2 :] = b"\0" * (len(data) - len(data) // 2)
-    with tifffile.TiffFile(path) as tiff:
-        first, count = tiff.pages[0].dataoffsets[0], tiff.pages[0].databytecounts[0]
-    data = bytearray(path.read_bytes())
-    data[first : first + count] = b"\0" * count
-    path.write_bytes(data)
+    spoil(folder / "y48_x48.tif")
     return str(folder / "y{y}_x{x}.tif")
 
 
@@ -197,6 +193,57 @@ def test_a_block_that_cannot_be_restored_is_left_empty(
         far = np.s_[:, :, 128 // step :]
         # Percentiles are those of what could be read.
         assert np.abs(here[far].astype(float) - before[far]).mean() < 0.05 * before[far].mean()
+
+
+def movie(folder: Path) -> tuple[str, np.ndarray]:
+    """A folder of compressed frames, and what is true of them."""
+    labels, truth = moving_cells()
+    folder.mkdir()
+    for number, frame in enumerate(labels):
+        tifffile.imwrite(folder / f"mask{number:03d}.tif", frame, compression="zlib")
+    return str(folder), truth
+
+
+def spoil(path: Path) -> None:
+    """Damage the pixels of a file, not its head."""
+    with tifffile.TiffFile(path) as tiff:
+        page = tiff.pages[0]
+        first, count = page.dataoffsets[0], page.databytecounts[0]
+    data = bytearray(path.read_bytes())
+    data[first : first + count] = b"\0" * count
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("fill_gaps", [False, True])
+def test_a_frame_that_cannot_be_read_is_bridged(
+    tmp_path: Path, skipping: None, fill_gaps: bool
+) -> None:
+    folder, truth = movie(tmp_path / "movie")
+    spoil(tmp_path / "movie" / "mask006.tif")
+    found = tracking.track(folder, f"{tmp_path}/out.zarr", cluster="serial", fill_gaps=fill_gaps)
+    lost = {hole.step: hole for hole in holes(found.run)}
+    assert lost["detect"].where() == "t 6:7, z 0:1, y 0:120, x 0:120"
+    assert "mask006.tif" in lost["detect"].error
+    assert {"detect", "write-tracks"} <= set(lost) <= {"detect", "overlap", "write-tracks"}
+    assert (found.tracks, found.divisions, found.lineages) == (11, 1, 9)
+    labels = read_labels(found.labels)[:, 0]
+    pairs = np.unique(np.stack([truth[:6].ravel(), labels[:6].ravel()]), axis=1)
+    assert pairs.shape[1] == 12  # an id for each of 11 cells, and background
+    assert bool(labels[6].any()) == fill_gaps
+    assert "left out" in files.get(found.report).decode()
+    assert read_table(holes_url(found.labels))["t0"].tolist().count(6) >= 2
+
+
+def test_detections_that_are_lost_on_the_way_are_bridged(tmp_path: Path, skipping: None) -> None:
+    folder, _ = movie(tmp_path / "movie")
+    spec = TrackSpec(labels=folder, output=f"{tmp_path}/out.zarr")
+    run = done_until(tracking.prepare(spec).run, "detect")
+    cut_off(Path(run, "detections", "parts", "6-0-0-0.parquet"))
+    found = tracking.resume(run, cluster="serial")
+    lost = {hole.step: hole.where() for hole in holes(found.run)}
+    assert lost["detections"] == "t 6:7, z 0:1, y 0:120, x 0:120"
+    assert (found.tracks, found.divisions, found.lineages) == (11, 1, 9)
+    assert not read_labels(found.labels)[6].any()
 
 
 def test_without_being_told_to_nothing_is_left_out(tmp_path: Path) -> None:
