@@ -11,10 +11,16 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tracking_sets import Series
+
+if TYPE_CHECKING:
+    from bigseg.core.tracking.detections import Detections
+    from bigseg.core.tracking.overlaps import Overlaps
 
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / "bench-env"
@@ -70,11 +76,14 @@ def link(mode: str, source: str, target: str) -> None:
 
     data = dict(np.load(source))
     columns = {"size": data["size"]} if "size" in data else {}
-    label = np.arange(1, len(data["frame"]) + 1)
+    label = data["label"] if "label" in data else np.arange(1, len(data["frame"]) + 1)
     few = data["frame"] < 3
     link(gather(data["frame"][few], label[few], data["position"][few]), Settings(mode=mode))
     cpu, wall = time.process_time(), time.perf_counter()
-    found = link(gather(data["frame"], label, data["position"], columns), Settings(mode=mode))
+    d = gather(data["frame"], label, data["position"], columns)
+    if "labels" in data:
+        d = replace(d, overlaps=_overlaps(d, data["labels"], data["voxel"]))
+    found = link(d, Settings(mode=mode))
     np.savez(
         target,
         links=np.c_[found.links.source, found.links.target],
@@ -83,6 +92,27 @@ def link(mode: str, source: str, target: str) -> None:
         peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         gap=max((part.gap for part in found.parts), default=0.0),
     )
+
+
+def _overlaps(d: Detections, labels: np.ndarray, voxel: np.ndarray) -> Overlaps:
+    """Count voxels that masks of successive frames share, as `stages.overlap` does in a run."""
+    from bigseg.core.overlap import overlap_counts
+    from bigseg.core.tracking.link import find_drift
+    from bigseg.core.tracking.overlaps import gather_overlaps
+
+    starts, found = d.starts, []
+    for t in range(d.frames - 1):
+        two = d.take(np.arange(starts[t], starts[t + 2]))
+        drift = find_drift(replace(two, frame=two.frame - t))
+        moved = np.rint(np.asarray(drift[-1]) / voxel).astype(int) if drift else np.zeros(3, int)
+        here = tuple(slice(max(0, -m), None if m <= 0 else -m) for m in moved)
+        there = tuple(slice(max(0, m), None if m >= 0 else m) for m in moved)
+        pairs, voxels = overlap_counts(labels[t][here], labels[t + 1][there])
+        for column, frame in enumerate((t, t + 1)):
+            known = d.label[starts[frame] : starts[frame + 1]]
+            pairs[:, column] = starts[frame] + np.searchsorted(known, pairs[:, column])
+        found.append(np.c_[pairs, voxels].astype(np.int64))
+    return gather_overlaps(*np.concatenate(found).T)
 
 
 def apart(mode: str, source: str, target: str) -> None:
