@@ -61,8 +61,9 @@ SkipFailed = Annotated[
     bool,
     typer.Option(
         "--skip-failed",
-        help="Go on without blocks that keep failing, name them, and end with exit code "
-        f"{HOLES}. Without it, the run stops at the end of the step, with exit code 1.",
+        help="Go on without blocks that keep failing, name them here, in the report and in "
+        f"holes.parquet in the result, and end with exit code {HOLES}. Without it, the run stops "
+        "at the end of the step, with exit code 1.",
         rich_help_panel="Work",
     ),
 ]

@@ -89,6 +89,8 @@ def status(
 ) -> None:
     """Show how far a run is: blocks done, failed and left, rate, time left, and why blocks failed.
 
+    A step of a job array that has stopped, as the same error met block after block, says so.
+
     It reads the run's ledger only, so it may be asked at any time, from any machine, whoever
     computes: Dask, a job array, or both.
     """

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from bigseg import files
 from bigseg.errors import OutputExists, SpecError
 from bigseg.events import Event, Listener
+from bigseg.holes import may_leave_out
 from bigseg.io.tables import write_table
 from bigseg.jobs.claim import (
     Claim,
@@ -206,10 +207,13 @@ def carry_out(
     ------
     BlocksFailed, BigsegError
         See `run_steps`.
+    SpecError
+        If blocks may be left out, but no step could do without one.
     Interrupted
         On Ctrl-C; the message says how to go on.
     """
     started, run = time.monotonic(), claimed.run
+    _check_leaving_out(run)
     # What has to be started may be refused, too, so nothing is written before.
     where = "serial" if claimed.way is Way.CONTINUE and is_finished(run) else cluster
     there = nullcontext(groups) if groups is not None else None
@@ -232,6 +236,16 @@ def carry_out(
     for url in (run.url, claimed.target):
         files.sweep(url)
     return round(time.monotonic() - started, 2)
+
+
+def _check_leaving_out(run: Run) -> None:
+    """Refuse to leave out what cannot be, rather than find out in the end."""
+    if may_leave_out() and not any(hasattr(step.module, "leave_out") for step in run.steps):
+        names = ", ".join(step.name for step in run.steps)
+        raise SpecError(
+            f"--skip-failed means nothing here: the steps of this run ({names}) each need all that "
+            "is before them, so nothing can be left out. Run it without."
+        )
 
 
 def holes_url(target: str) -> str:

@@ -190,6 +190,6 @@ def _what_is_missing(run: Run, step: Step, missing: Sequence[int]) -> str:
         reason = f" {len(reasons)} of them failed; first is {first}: {reasons[first]}"
     return (
         f"Step '{step.name}' cannot be closed: {len(missing)} of {len(step.spec.grid)} blocks are "
-        f"not done ({named}).{reason} 'bigseg run {run.url}' computes what is missing; 'bigseg "
-        "jobs' submits it again."
+        f"not done ({named}).{reason} 'bigseg run {run.url}' computes what is missing, and with "
+        "--skip-failed goes on without what keeps failing; 'bigseg jobs' submits it again."
     )

@@ -10,7 +10,7 @@ import tifffile
 from bigseg import files
 from bigseg.core.metrics import variation_of_information
 from bigseg.core.overlap import contingency
-from bigseg.errors import BlocksFailed
+from bigseg.errors import BlocksFailed, SpecError
 from bigseg.holes import leave_out_failed
 from bigseg.io.tables import read_table
 from bigseg.jobs import maps as of_maps
@@ -244,6 +244,25 @@ def test_detections_that_are_lost_on_the_way_are_bridged(tmp_path: Path, skippin
     assert lost["detections"] == "t 6:7, z 0:1, y 0:120, x 0:120"
     assert (found.tracks, found.divisions, found.lineages) == (11, 1, 9)
     assert not read_labels(found.labels)[6].any()
+
+
+def test_a_challenge_folder_has_all_or_is_refused(tmp_path: Path, skipping: None) -> None:
+    folder, _ = movie(tmp_path / "movie")
+    spec = TrackSpec(labels=folder, output=f"{tmp_path}/out.zarr", ctc=f"{tmp_path}/ctc")
+    run = done_until(tracking.prepare(spec).run, "lineages")
+    spoil(tmp_path / "movie" / "mask006.tif")
+    with pytest.raises(BlocksFailed, match=r"'ctc' failed.* Frame 6 lacks the label 1"):
+        tracking.resume(run, cluster="serial")
+    assert [hole.step for hole in holes(run)] == ["write-tracks"]
+
+
+def test_points_are_one_table_of_which_nothing_is_left_out(tmp_path: Path, skipping: None) -> None:
+    table = tmp_path / "points.csv"
+    rows = [f"{t},{t},{10 * n}" for t in range(4) for n in range(3)]
+    table.write_text("\n".join(["frame,y,x", *rows]))
+    with pytest.raises(SpecError, match=r"--skip-failed means nothing here: .*points, learn, link"):
+        tracking.track(str(table), str(tmp_path / "out"), cluster="serial")
+    assert [path.name for path in tmp_path.iterdir()] == ["points.csv"]
 
 
 def test_without_being_told_to_nothing_is_left_out(tmp_path: Path) -> None:
