@@ -46,12 +46,15 @@ class Overlaps:
 
     def shared(self, source: Ints, target: Ints) -> Floats:
         """Voxels that each of some pairs of rows share; 0 where none."""
-        if not len(self) or not len(source):
+        if not len(source):
+            return np.zeros(0)
+        some = self.leaving(int(source.min()), int(source.max()) + 1)
+        if not len(some):
             return np.zeros(len(source))
-        wide = 1 + max(int(self.target.max()), int(target.max()))
-        keys, wanted = self.source * wide + self.target, source * wide + target
+        wide = 1 + max(int(some.target.max()), int(target.max()))
+        keys, wanted = some.source * wide + some.target, source * wide + target
         place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return np.where(keys[place] == wanted, self.voxels[place], 0.0)
+        return np.where(keys[place] == wanted, some.voxels[place], 0.0)
 
     def most(self, size: Floats, count: int) -> Overlaps:
         """Only the `count` pairs of each source, and of each target, that are most alike."""

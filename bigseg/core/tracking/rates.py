@@ -379,8 +379,8 @@ def _overlap(d: Detections, real: Bools, links: tuple[Ints, Ints], alike: Floats
     i, j = o.source[other], o.target[other]
     others = union_share(o.voxels[other], d.size[i] + d.size[j])
     edges = np.linspace(0, 1 + 1e-9, TENTHS + 1)
-    believed = BELIEF / TENTHS
+    believed = FEW / TENTHS
     found = np.histogram(alike[alike > 0], edges)[0] + believed
     odds = np.log(found / (np.histogram(others, edges)[0] + believed * np.exp(-ODDS)))
-    apart = ((alike == 0).sum() + BELIEF * APART) / (len(alike) + BELIEF)
+    apart = ((alike == 0).sum() + FEW * APART) / (len(alike) + FEW)
     return Overlap(tuple(np.maximum.accumulate(np.r_[math.log(apart), odds]).tolist()))
