@@ -37,8 +37,6 @@ class Architecture:
     """Whether channels come in any order, and may be fewer; else what is missing is zeros."""
     any_diameter: bool = False
     """Whether it was trained on objects of all sizes: diameters in its files say nothing."""
-    single: bool = False
-    """Whether its outputs are too far off in less than single precision."""
 
 
 ARCHITECTURES = (
@@ -69,7 +67,6 @@ ARCHITECTURES = (
         channels=lambda shapes: shapes["net.encoder.patch_embed1.proj.weight"][1],
         outputs=lambda shapes: shapes["net.segmentation_head.0.weight"][0],
         tile=lambda _: 224,  # its attention depends on how many places there are
-        single=True,
     ),
     Architecture(
         "Scellseg network",

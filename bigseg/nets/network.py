@@ -192,7 +192,7 @@ def load(
     representation
         What its outputs mean; None: as published.
     single
-        Run in single precision, even where the processor gains from less and the network allows it.
+        Run in single precision, even where the processor gains from less.
 
     Raises
     ------
@@ -210,7 +210,7 @@ def load(
     url = weights.locate(model)
     module = build(read_state(url), url)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    half = not (single or known.single) and (device == "cuda" or has_fast_bfloat16())
+    half = not single and (device == "cuda" or has_fast_bfloat16())
     module = module.to(device, torch.bfloat16 if half else torch.float32)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     vectors = has_vectors(known.representation)

@@ -49,8 +49,6 @@ class Model:
     """Edge of the only tiles it is shown, pixels."""
     any_channels: bool = False
     """Whether channels come in any order, and may be fewer."""
-    single: bool = False
-    """Whether it runs in single precision everywhere."""
     size_model: str | None = None
     """Name of the published model that estimates the diameter for it."""
 
@@ -151,7 +149,6 @@ def _describe_file(model: str, representation: Name | None, stamp: str) -> Model
         threshold=usual if known is None or known.threshold is None else known.threshold,
         tile=tile,
         any_channels=architecture.any_channels,
-        single=architecture.single,
         size_model=known.size_model if known else None,
     )
 
