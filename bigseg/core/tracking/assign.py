@@ -14,7 +14,7 @@ from numba import njit
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from bigseg.core.tracking import program
+from bigseg.core.tracking import pieces, program
 from bigseg.core.tracking.candidates import Candidates, join
 from bigseg.core.tracking.costs import Nodes
 from bigseg.core.tracking.detections import Bools, Floats, Ints
@@ -155,10 +155,15 @@ def _best(c: Candidates, doubted: Floats, seconds: float) -> Candidates:
     left = certain(ends, c.gain, c.born, doubted, sure)
     if not left[0].any() and not left[1].any():
         return _taken(c, sure[0], sure[1])
+    rest = _taken(c, *left)
+    chosen, done = _tried(rest, doubted)
     numbers = np.flatnonzero(left[0]), np.flatnonzero(left[1])
-    batches = _batches(_taken(c, *left), doubted)
+    for k in (0, 1):
+        sure[k][numbers[k][chosen[k]]] = True
+    numbers = numbers[0][~done[0]], numbers[1][~done[1]]
+    batches = _batches(_taken(rest, ~done[0], ~done[1]), doubted)
     orders = [np.argsort(batch, kind="stable") for batch in batches]
-    last = max(int(batch.max(initial=0)) for batch in batches) + 1
+    last = max(int(batch.max(initial=-1)) for batch in batches) + 1
     bounds = [np.searchsorted(b[o], range(last + 1)) for b, o in zip(batches, orders, strict=True)]
     for k in range(last):
         a, b = (
@@ -174,22 +179,48 @@ def _best(c: Candidates, doubted: Floats, seconds: float) -> Candidates:
     return _taken(c, *sure)
 
 
-def _batches(c: Candidates, doubted: Floats) -> tuple[Ints, Ints]:
-    """Number of the program for each link and each division: what shares an end is together.
+def _pieces(c: Candidates, doubted: Floats) -> Ints:
+    """Number of the piece of each link, then of each division: what shares an end is together.
 
-    Both ways of an end that is doubted, too. Many small programs take less time than a large one.
+    Both ways of an end that is doubted, too.
     """
     size = len(doubted)
     out = np.concatenate([c.source, c.mother, c.mother])
     into = np.concatenate([c.target, c.daughters[:, 0], c.daughters[:, 1]])
     both = np.intersect1d(out, into)
     both = both[doubted[both] > 0]
-    out, into = np.concatenate([out, both]), np.concatenate([into, both]) + size
-    edges = sparse.coo_array((np.ones(len(out), np.bool_), (out, into)), shape=(2 * size,) * 2)
+    ends = np.concatenate([out, both]), np.concatenate([into, both]) + size
+    edges = sparse.coo_array((np.ones(len(ends[0]), np.bool_), ends), shape=(2 * size,) * 2)
     _, piece = connected_components(edges, directed=False)
-    weight = np.bincount(piece[out], minlength=int(piece.max()) + 1)
+    return np.asarray(piece[out[: len(c.source) + len(c.mother)]], np.int64)
+
+
+def _tried(c: Candidates, doubted: Floats) -> tuple[tuple[Bools, Bools], tuple[Bools, Bools]]:
+    """Links and divisions that are in the best choice of small pieces, and which are decided."""
+    piece = _pieces(c, doubted)
+    ends = (
+        np.concatenate([c.source, c.mother]),
+        np.concatenate([c.target, c.daughters[:, 0]]),
+        np.concatenate([np.full(len(c.target), -1), c.daughters[:, 1]]),
+    )
+    unsure = (doubted > 0)[ends[0]] | (doubted > 0)[ends[1]]
+    unsure |= (doubted[ends[2]] > 0) & (ends[2] >= 0)
+    piece[np.isin(piece, piece[unsure])] = -1
+    chosen, done = pieces.solved(ends, np.concatenate([c.gain, c.born]), piece, len(doubted))
+    links = len(c.source)
+    return (chosen[:links], chosen[links:]), (done[:links], done[links:])
+
+
+def _batches(c: Candidates, doubted: Floats) -> tuple[Ints, Ints]:
+    """Number of the program for each link and each division.
+
+    Many small programs take less time than a large one.
+    """
+    piece = _pieces(c, doubted)
+    weight = np.bincount(piece)
     batch = (np.cumsum(weight) - weight) // BATCH
-    return batch[piece[c.source]], batch[piece[c.mother]]
+    links = len(c.source)
+    return batch[piece[:links]], batch[piece[links:]]
 
 
 def _program(c: Candidates, doubted: Floats, seconds: float) -> tuple[Bools, Bools]:

@@ -57,10 +57,15 @@ def drift(d: Detections, spacing: float) -> Floats:
     axes = np.flatnonzero(d.axes)
     moved = np.zeros((d.frames, 3))
     if len(axes) and spacing > 0:
-        trees = (cKDTree(d.position[a:b][:, axes]) for a, b in pairwise(d.starts))
+        trees = (_tree(d.position[a:b][:, axes]) for a, b in pairwise(d.starts))
         for t, (here, there) in enumerate(pairwise(trees)):
             moved[t + 1, axes] = shift(here, there, spacing)
     return np.cumsum(moved, axis=0)
+
+
+def _tree(points: Floats) -> cKDTree:
+    """Of all of a frame, of which few are asked: to build it should not take long."""
+    return cKDTree(points, balanced_tree=False, compact_nodes=False)
 
 
 def steady(d: Detections, drift: Floats) -> Detections:
