@@ -76,7 +76,7 @@ def track(
         str | None,
         typer.Option(
             metavar="URL",
-            help="OME-Zarr image of the same voxels; brightness then tells objects apart, too.",
+            help="OME-Zarr image of the same voxels, in which mean intensities are measured.",
             rich_help_panel=INPUT,
         ),
     ] = None,
@@ -161,6 +161,15 @@ def track(
             rich_help_panel=LINKS,
         ),
     ] = None,
+    brightness: Annotated[
+        bool,
+        typer.Option(
+            "--brightness",
+            help="Objects keep their brightness, which helps to tell them apart; cells that divide "
+            "do not. Needs --image or --model.",
+            rich_help_panel=LINKS,
+        ),
+    ] = False,
     no_divisions: Annotated[
         bool,
         typer.Option("--no-divisions", help="Objects do not divide.", rich_help_panel=LINKS),
@@ -262,6 +271,7 @@ def track(
         max_step=max_step,
         max_division=max_division,
         divisions=False if no_divisions else None,
+        brightness=brightness or None,
         min_length=min_length,
         edits=edits,
         costs=costs,

@@ -21,6 +21,7 @@ from bigseg.stages import (
     label,
     merge,
     normalize,
+    overlap,
     predict,
     pyramid,
     regions,
@@ -175,6 +176,11 @@ def _detect_bytes(spec: detect.Spec) -> int:
     return 24 * voxels * len(spec.sources)
 
 
+def _overlap_bytes(spec: overlap.Spec) -> int:
+    """Labels of two frames, and the next two as they are read ahead."""
+    return _detect_bytes(spec.found)
+
+
 def _tracks_bytes(spec: write_tracks.Spec) -> int:
     """Labels as they are and numbered anew."""
     return _detect_bytes(spec.found)
@@ -201,6 +207,7 @@ RECKONED: tuple[tuple[type, Callable[[Any], int]], ...] = (
     (stack.Spec, _stack_bytes),
     (write_slices.Spec, _slices_bytes),
     (detect.Spec, _detect_bytes),
+    (overlap.Spec, _overlap_bytes),
     (write_tracks.Spec, _tracks_bytes),
     (write_tiles.Spec, _tiles_bytes),
 )

@@ -23,6 +23,7 @@ from bigseg.stages import (
     label,
     merge,
     normalize,
+    overlap,
     predict,
     pyramid,
     regions,
@@ -136,6 +137,7 @@ COUNTS: tuple[tuple[type, Callable[[Any, Share], Counted]], ...] = (
     (tile_edges.Spec, tiles.meeting),
     (write_tiles.Spec, tiles.writing),
     (detect.Spec, tracks.detecting),
+    (overlap.Spec, tracks.comparing),
     (write_tracks.Spec, tracks.numbering),
     (track_challenge.Spec, tracks.exporting),
 )

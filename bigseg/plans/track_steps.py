@@ -39,6 +39,7 @@ def learning(
         gap=spec.gap - 1,  # frames in which an object may be missed
         neighbours=NEIGHBOURS + (sources - 1) * MORE_NEIGHBOURS,
         divisions=spec.divisions,
+        brightness=spec.brightness,
         max_move=spec.max_step,
         max_division=spec.max_division,
         core_frames=spec.window,
@@ -65,7 +66,8 @@ def known_costs(spec: TrackSpec) -> Model | None:
         for frames in range(model.gap + 1, spec.gap + 1)
     ]
     divides = model.divides if spec.divisions else 0.0
-    return replace(model, steps=(*model.steps[: spec.gap], *longer), divides=divides)
+    model = replace(model, steps=(*model.steps[: spec.gap], *longer), divides=divides)
+    return model if spec.brightness else replace(model, brightness=None)
 
 
 def edited_by(

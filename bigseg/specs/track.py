@@ -29,7 +29,7 @@ class TrackSpec(BaseModel):
     output: str | None = None
     """OME-Zarr label image to create, objects numbered by track; None: beside the labels."""
     image: str | None = None
-    """OME-Zarr image of the same voxels; brightness then helps to tell objects apart."""
+    """OME-Zarr image of the same voxels; mean intensities of objects are measured in it."""
     channel: int | str = 0
     """Channel of the image, by number or name."""
     voxel_size: tuple[Positive, ...] | None = None
@@ -44,6 +44,9 @@ class TrackSpec(BaseModel):
     """Farthest that a daughter lies from its mother a frame before; None: estimated."""
     divisions: bool = True
     """Whether objects may divide."""
+    brightness: bool = False
+    """Whether objects keep their brightness, so that it helps to tell them apart. Cells that divide
+    do not."""
     min_length: Annotated[int, Field(ge=1)] = 1
     """Shorter tracks without relatives are dropped, frames."""
     fill_gaps: bool = False
@@ -76,6 +79,8 @@ class TrackSpec(BaseModel):
                 raise ValueError(f"'{name}' is no setting of the segmentation; give it by itself")
         if self.model is not None and self.image is not None:
             raise ValueError("an image is given beside a model; the image is what is tracked")
+        if self.brightness and not (self.of_points or self.model or self.image):
+            raise ValueError("brightness is to tell objects apart, but no image is given")
         for name in ("image", "ctc", "fill_gaps", "model", "alternatives"):
             if self.of_points and getattr(self, name):
                 raise ValueError(f"'{name}' needs outlines of objects, but points have none")

@@ -9,8 +9,10 @@ import pytest
 import tifffile
 
 import bigseg
-from bigseg.errors import BigsegError
+from bigseg.errors import BigsegError, SpecError
 from bigseg.io.tables import read_table
+from bigseg.plans.track_steps import learning
+from bigseg.specs.track import TrackSpec
 from bigseg.stages import learn, overlap
 from bigseg.stages.lineages import links_url
 from tests.core.tracking.rods import rods
@@ -79,3 +81,14 @@ def test_what_was_counted_is_not_counted_again(
     done = bigseg.track(folder, str(tmp_path / "a.zarr"), cluster="serial")
     assert sorted(counted) == [0, 1, 2, 3, 4]
     assert wrong(done.run, NAMES) == 0
+
+
+def test_brightness_needs_an_image(folder: str, tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="no image is given"):
+        bigseg.track(folder, str(tmp_path / "a.zarr"), brightness=True)
+
+
+def test_brightness_is_asked_for(folder: str) -> None:
+    asked = TrackSpec(labels=folder, image="image.zarr", brightness=True)
+    assert learning(asked, "run", 2).settings.brightness
+    assert not learning(TrackSpec(labels=folder), "run", 2).settings.brightness

@@ -20,6 +20,8 @@ from bigseg.stages import (
     merge,
     normalize,
     objects,
+    overlap,
+    overlaps,
     regions,
     seams,
     solve,
@@ -72,12 +74,16 @@ COUNTS: tuple[tuple[type | tuple[type, ...], Callable[[Any], tuple[int, int]]], 
     (solve.Spec, _each(2, 2)),
     # Nodes of all blocks, for what is kept and for what it is.
     (objects.Spec, lambda spec: (2 * prod(spec.counts), 0)),
-    # Whether anything was divided by hand.
-    ((write.Spec, write_tiles.Spec), _each(2, 0)),
-    ((write_slices.Spec, write_tracks.Spec), _each(1, 0)),
+    # Final ids, and whether anything was divided by hand.
+    ((write.Spec, write_tiles.Spec), _each(3, 0)),
+    # Gaps, and final ids twice; tracks of a frame.
+    (write_slices.Spec, _each(3, 0)),
+    (write_tracks.Spec, _each(1, 0)),
     (seams.Spec, _seams),
     # Nodes of planes, and pairs.
     (links.Spec, lambda spec: (len(spec.flat.grid) + len(spec.tiles), len(spec.grid))),
     (detections.Spec, lambda spec: (len(spec.found.grid), 0)),
+    (overlap.Spec, _each(2, 1)),  # objects of both frames, to see how the image drifts
+    (overlaps.Spec, lambda spec: (len(spec.counted.grid), len(spec.grid))),
 )
 """GETs and PUTs of each kind of step."""

@@ -16,7 +16,7 @@ from bigseg.plans.counts.traffic import (
     boxes_of,
     traffic,
 )
-from bigseg.stages import detect, track_challenge, write_tracks
+from bigseg.stages import detect, overlap, track_challenge, write_tracks
 
 MOSTLY = 2
 """Bytes of a label in a file."""
@@ -30,6 +30,16 @@ def detecting(spec: detect.Spec, share: Share) -> Counted:
         image = image_store(Volume.open(spec.image, spec.level), (spec.channel,))
         reads.append(traffic(image, own))
     return Counted(float(prod(spec.shape)), tuple(reads))
+
+
+def comparing(spec: overlap.Spec, share: Share) -> Counted:
+    """Labels of a frame are laid over those of the next; files stay in memory for both."""
+    reads = []
+    for source in range(len(spec.found.sources)):
+        one = _read(spec.found, share, source)
+        times = 1 if series(spec.found, share, source).image is None else 2
+        reads += [one] * times
+    return Counted(float(prod(spec.grid.shape)), tuple(reads))
 
 
 def numbering(spec: write_tracks.Spec, share: Share) -> Counted:

@@ -123,6 +123,21 @@ def test_odds_are_those_of_the_series():
     assert first.overlap is None  # of 72 links
 
 
+def test_brightness_tells_objects_apart_on_request():
+    rng = np.random.default_rng(0)
+    frames, count = 15, 40
+    place = rng.uniform(0, 100, (count, 2)) + rng.normal(0, 5, (frames, count, 2)).cumsum(0)
+    light = np.exp(rng.normal(0, 1, count)) * np.exp(rng.normal(0, 0.03, (frames, count)))
+    frame, label = np.indices((frames, count)).reshape(2, -1)
+    d = gather(frame, label + 1, place.reshape(-1, 2), {"intensity": light.ravel()})
+    right = []
+    for brightness in (False, True):
+        found = link.link(d, link.Settings(brightness=brightness, divisions=False)).links
+        right.append((d.label[found.source] == d.label[found.target]).mean())
+    assert right[0] < 0.85
+    assert right[1] > 0.97
+
+
 Pairs = st.lists(st.tuples(st.integers(0, 9), st.integers(10, 19), st.integers(1, 50)), max_size=30)
 
 
