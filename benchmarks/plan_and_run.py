@@ -32,35 +32,52 @@ settings, seconds = json.loads(sys.argv[1]), float(sys.argv[2])
 plan = plan_segmentation(parse(settings), cluster="serial", calibrate=seconds)
 print(json.dumps(plan.as_dict()))
 """
-SHOWN = ("normalize", "predict", "label", "merge", "write", "pyramid-1", "pyramid-2")
-RUN = (
-    f"SHOWN = {SHOWN}\n"
-    + """
+RUN = """
 import json, sys, time
 from collections import Counter
 from zarr.storage import LocalStore
+from bigseg import files
+from bigseg.io.stores import DiskStore
 from bigseg.jobs.segment import segment
 from bigseg.run import execute
 from bigseg.run.machine import peak_memory
 
-count, get, run_step, now = Counter(), LocalStore.get, execute.run_step, [""]
+count, now, blocks = Counter(), ["start"], {}
+get, store, put, run_step = LocalStore.get, DiskStore.set, files.put, execute.run_step
 
 def entered(run, step, *args, **options):
-    now[0] = step.name
+    now[0], blocks[step.name] = step.name, len(step.spec.grid)
     return run_step(run, step, *args, **options)
 
-async def counted(self, key, *args, **options):
+def counts(one, key):
+    return now[0] != "report" and "/c/" in f"/{one.root}/{key}"
+
+async def read(self, key, *args, **options):
     found = await get(self, key, *args, **options)
-    if now[0] in SHOWN and "/c/" in f"/{self.root}/{key}":
+    if counts(self, key):
         count["gets"] += 1
         count["read"] += 0 if found is None else len(found)
     return found
 
-LocalStore.get, execute.run_step = counted, entered
+async def written(self, key, value):
+    if counts(self, key):
+        count["puts"] += 1
+    return await store(self, key, value)
+
+def table(url, data):
+    count["puts"] += ".parquet" in url or ".npz" in url
+    return put(url, data)
+
+def read_table(url, *args):
+    count["gets"] += now[0] != "report" and (".parquet" in url or ".npz" in url)
+    return found(url, *args)
+
+found, files.get, files.put = files.get, read_table, table
+LocalStore.get, DiskStore.set, execute.run_step = read, written, entered
 segment(**json.loads(sys.argv[1]), cluster="serial", keep_scratch=True)
-print(json.dumps(count | {"cpu": time.process_time(), "peak": peak_memory()}))
+told = {"cpu": time.process_time(), "peak": peak_memory(), "blocks": blocks}
+print(json.dumps(count | told))
 """
-)
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 
 
@@ -68,8 +85,10 @@ def alone(code: str, *arguments: str) -> Any:
     """What a process of its own prints, as JSON."""
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=True, env=os.environ | ENVIRONMENT
+        command, capture_output=True, text=True, check=False, env=os.environ | ENVIRONMENT
     )
+    if done.returncode:
+        sys.exit(done.stderr)
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
@@ -96,7 +115,8 @@ def main() -> None:
         settings = {"image": image, "output": output, "model": "nuclei", "block": block}
         plan = alone(PLAN, json.dumps(settings), str(asked.seconds))
         real = alone(RUN, json.dumps(settings))
-        steps = [step for step in plan["steps"] if step["step"] in SHOWN]
+        steps = plan["steps"]
+        assert {step["step"]: step["blocks"] for step in steps} == real["blocks"]
         run = f"{output}.bigseg"
         tables = below(f"{run}/graph") + below(f"{run}/tables") - below(f"{run}/graph/opinions")
         kept, scratch = plan["stored"], below(f"{run}/scratch/predictions")
@@ -109,7 +129,8 @@ def main() -> None:
             ("tables, kB", kept["tables"] / 1e3, tables / 1e3),
             ("result, kB", kept["result"] / 1e3, below(output) / 1e3),
             ("bytes read, kB", sum(s["read"] for s in steps) / 1e3, real["read"] / 1e3),
-            ("GETs of stored objects", sum(s["gets"] for s in steps), real["gets"]),
+            ("GETs of arrays and tables", sum(s["gets"] for s in steps), real["gets"]),
+            ("PUTs of them", sum(s["puts"] - s["blocks"] for s in steps), real["puts"]),
         ]
     sys.stdout.write(f"{data.shape} × {asked.times}: {plan['calibration']}\n")
     sys.stdout.write("| | plan | run | plan / run |\n| --- | --- | --- | --- |\n")

@@ -65,9 +65,13 @@ class Kind:
     rows: float
     """For each voxel of `Load.seen`, or each unit of `Load.work` where that is none."""
 
+    def rows_of(self, load: Load) -> float:
+        """Rows of all of them."""
+        return self.rows * (load.seen or load.work)
+
     def of(self, load: Load) -> float:
         """Bytes of all of them."""
-        return self.each * load.blocks + self.row * self.rows * (load.seen or load.work)
+        return self.each * load.blocks + self.row * self.rows_of(load)
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,10 @@ class Costs:
     def tables_of(self, load: Load) -> float:
         """Bytes of the tables of which each block of a step has one."""
         return self.blockwise[load.name].of(load) if load.name in self.blockwise else 0.0
+
+    def rows_of(self, load: Load) -> float:
+        """Rows of these tables: objects of blocks, or edges between them."""
+        return self.blockwise[load.name].rows_of(load) if load.name in self.blockwise else 0.0
 
     def _alike(self, name: str) -> str:
         """The step of the rehearsal that tells of a step; levels are alike."""

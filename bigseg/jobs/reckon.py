@@ -27,8 +27,11 @@ MOST_ASKED = 2000
 """Blocks of which it is asked whether they are skipped."""
 RESULTS = ("tracks", "restored", "labels")
 """What a run makes, if it makes it: the first of these is its result."""
-STEEPER = 1.6
-"""Times that outlines are longer by voxel in each coarser level of labels."""
+STEEPER = 2.0
+"""Times that outlines are longer by voxel in each coarser level of labels: surfaces become smaller
+by one power less than what they enclose."""
+WHOLE, GRAPH = ("components", "objects"), 150
+"""Stages that hold the whole graph, and bytes of each object of a block and of each edge."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ def reckon(asked: Proposal) -> Plan:
     if costs is not None:  # what libraries and the network took is known now
         more = max(costs.peak - costs.reckoned - PROCESS, 0)
         needs = {step: need + more for step, need in needs.items()}
+        graph = round(GRAPH * sum(costs.rows_of(load) for load in loads))
+        needs |= {s.name: needs[s.name] + graph for s in asked.steps if s.stage in WHOLE}
         _check_memory(needs, room, asked.remedy)
     bill = Bill(asked, loads, costs, room.workers)
     _check_disk(asked, sum(bill.stored.values()))
