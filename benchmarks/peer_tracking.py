@@ -110,13 +110,16 @@ def btrack(data: Data) -> np.ndarray:
 
 
 def ultrack(data: Data) -> np.ndarray:
-    """Ultrack on images of labels, with its usual settings; CBC solves (Gurobi is not free).
+    """Ultrack on images of labels, with its usual settings, then its closing of gaps.
 
-    Each detection is one component of the foreground, and so its only hypothesis: no two touch.
+    CBC solves; Gurobi, which it prefers, is not free.
+
+    Each detection is one component of the foreground, and so has one hypothesis: no two touch.
     """
     import ultrack as peer
     from scipy.spatial import cKDTree
     from skimage.measure import regionprops
+    from ultrack.tracks.gap_closing import close_tracks_gaps
 
     frame = data["frame"]
     labels, label, voxel = _stack(data)
@@ -134,15 +137,20 @@ def ultrack(data: Data) -> np.ndarray:
         found = tracker.to_pandas()
     axes = ["z", "y", "x"][-(labels.ndim - 1) :]
     row = {(t, i): k for k, (t, i) in enumerate(zip(frame, label, strict=True))}
-    rows = np.full(len(found), -1)
+    found["row"] = -1
     for t, here in enumerate(objects):
-        of = np.flatnonzero(found["t"] == t)
-        if len(of) and here:
-            _, which = cKDTree([r.centroid for r in here]).query(found[axes].to_numpy()[of])
-            rows[of] = [row[t, here[k].label] for k in which]
-    named = dict(zip(found["id"], rows, strict=True))
-    pairs = zip(found["parent_id"], rows, strict=True)
-    return np.asarray([(named[p], r) for p, r in pairs if p in named]).reshape(-1, 2)
+        mine = found["t"] == t
+        if here and mine.any():
+            _, which = cKDTree([r.centroid for r in here]).query(found.loc[mine, axes])
+            found.loc[mine, "row"] = [row[t, here[k].label] for k in which]
+    closed = close_tracks_gaps(found, GAP, float(data["move"]), axes, scale=voxel)
+    # Nodes that fill a gap are copies of the one before.
+    closed = closed.sort_values(["track_id", "t"]).drop_duplicates("row")
+    tracks = {i: group["row"].to_numpy() for i, group in closed.groupby("track_id")}
+    links = [pair for rows in tracks.values() for pair in pairwise(rows)]
+    born = closed.drop_duplicates("track_id")[["row", "parent_track_id"]].to_numpy()
+    links += [(tracks[mother][-1], child) for child, mother in born if mother in tracks]
+    return np.asarray(links).reshape(-1, 2)
 
 
 POINT = {2: 8, 3: 4}
