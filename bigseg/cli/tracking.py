@@ -258,6 +258,7 @@ def track(
     the others, and is named at the end.
     """
     from bigseg.specs.segment import read_config
+    from bigseg.specs.track import given_labels
 
     settings = given(
         image=image,
@@ -293,6 +294,11 @@ def track(
                 f"--{name} is of one series; for several, give a table with a column '{name}', "
                 "with --series."
             )
+    if given_labels(settings.get("alternatives", ())):
+        raise SpecError(
+            "--alternative gives labels of one series; for several, give a table with a column "
+            "'alternatives', with --series, or settings of the segmentation."
+        )
     _several(labels, table, output, settings, asked)
 
 

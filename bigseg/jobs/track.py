@@ -46,12 +46,17 @@ class Tracked:
     """Parts that the series was linked in."""
     solved: int = 0
     """Of these, how many were solved; solutions of the others were there."""
+    sources: tuple[int, ...] = ()
+    """Objects that were taken from the labels, and from each alternative."""
 
     def text(self) -> str:
         """Say it to a person."""
+        counts = ", ".join(map(str, self.sources[1:]))
+        taken = f"{self.sources[0]} objects of the labels, {counts} of alternatives\n"
         return (
             f"{self.tracks} tracks in {self.lineages} lineages, {self.divisions} divisions, in "
             f"{self.seconds:.1f} s\n"
+            f"{taken if counts else ''}"
             f"{self.solved} of {self.parts} parts linked anew\n"
             f"result  {self.labels}\n"
             f"table   {self.table}\n"
@@ -229,4 +234,5 @@ def _result(run: Run, target: str, seconds: float) -> Tracked:
         seconds=seconds,
         parts=int(linked["parts"]),
         solved=int(linked["parts"]) - int(linked["kept"]),
+        sources=tuple(facts.get("sources", ())),
     )

@@ -73,7 +73,12 @@ def _value(value: Any) -> Any:
 
 
 def _split(name: str, value: Any) -> Any:
-    """Several numbers in one field are told apart by commas, spaces or semicolons."""
+    """Several numbers in one field are told apart by commas, spaces or semicolons.
+
+    Alternatives only by semicolons, as settings have commas.
+    """
+    if name == "alternatives" and isinstance(value, str):
+        return tuple(one.strip() for one in value.split(";") if one.strip())
     if name == "voxel_size" and isinstance(value, str):
         return tuple(re.split(r"[,;\s]+", value.strip()))
     return value

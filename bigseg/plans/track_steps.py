@@ -11,7 +11,7 @@ from bigseg.errors import SpecError
 from bigseg.io.track_costs import read_costs
 from bigseg.plans.steps import Step
 from bigseg.specs.track import TrackSpec
-from bigseg.specs.track_edits import frame_of, name_of, read_edits
+from bigseg.specs.track_edits import Place, frame_of, name_of, read_edits
 from bigseg.stages import (
     detect,
     learn,
@@ -82,6 +82,12 @@ def edited_by(
             raise SpecError(
                 f"{spec.edits} speaks of {name_of(one)}, but {spec.source} has {frames} frames, "
                 "counted from 0."
+            )
+        others = 0 if found is None else len(found.alternatives)
+        if isinstance(one, Place) and one.alternative > others:
+            raise SpecError(
+                f"{spec.edits} speaks of {name_of(one)}, but there are {others}; 0 are the labels "
+                "themselves."
             )
     return track_edits.Spec(run=run, edits=edits, found=found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -16,6 +17,11 @@ POINTS = (".csv.gz", ".csv", ".parquet", ".geff")
 _SETTINGS = re.compile(r"\s*[a-z_]+\s*=")
 """How settings begin; URLs have no '=' so early."""
 Positive = Annotated[float, Field(gt=0)]
+
+
+def given_labels(alternatives: Iterable[str]) -> bool:
+    """Whether some alternatives are labels, and not settings of a segmentation."""
+    return not all(_SETTINGS.match(one) for one in alternatives)
 
 
 class TrackSpec(BaseModel):
@@ -74,6 +80,11 @@ class TrackSpec(BaseModel):
     def _segmented(self) -> TrackSpec:
         if self.model is None and self.segment:
             raise ValueError("settings of a segmentation are given, but no model")
+        again = next((one for one in self.alternatives if not given_labels([one])), None)
+        if self.model is None and again is not None:
+            raise ValueError(
+                f"the alternative '{again}' is a setting of a segmentation, but there is no model"
+            )
         for name in ("image", "output", "model"):
             if name in self.segment:
                 raise ValueError(f"'{name}' is no setting of the segmentation; give it by itself")
@@ -109,7 +120,7 @@ class TrackSpec(BaseModel):
         """
         first, again, found = self.segmentation, 0, list[str | SegmentSpec]()
         for one in self.alternatives:
-            if first is None or not _SETTINGS.match(one):
+            if first is None or given_labels([one]):
                 found.append(one)
                 continue
             again += 1

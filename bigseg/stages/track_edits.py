@@ -123,15 +123,9 @@ def _label_at(spec: Spec, place: Place) -> int:
             f"The edits speak of {name_of(place)}, but the labels have (t, z, y, x) = "
             f"{spec.found.shape} voxels."
         )
-    others = len(spec.found.alternatives)
-    if place.alternative > others:
-        raise SpecError(
-            f"The edits speak of {name_of(place)}, but there are {others} alternatives; 0 are the "
-            "labels themselves."
-        )
     t, z, y, x = (slice(at, at + 1) for at in where)
     label = int(detect.series_of(spec.found, place.alternative).read((t, z, y, x)).item())
-    return _called(spec, place, label) if others and label else label
+    return _called(spec, place, label) if spec.found.alternatives and label else label
 
 
 def _called(spec: Spec, place: Place, label: int) -> int:

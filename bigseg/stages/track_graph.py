@@ -13,7 +13,7 @@ from bigseg.io.napari_tracks import napari_tracks, write_napari
 from bigseg.stages import lineages
 from bigseg.types import Facts, StageSpec
 
-PROPERTIES = ("voxels", "touches_border", "speed")
+PROPERTIES = ("voxels", "touches_border", "speed", "source")
 """Columns of detections that nodes have, too, where there are any."""
 
 

@@ -93,6 +93,7 @@ def make_page(spec: Spec) -> str:
             "" if spec.write is None else _divisions(spec, spec.write, table, found),
             _distributions(spec, table, tracks),
             _learned(run),
+            _sources(spec, steps),
             sections.timings(steps),
             sections.failed(failures(run)),
             _setting(spec, run),
@@ -111,6 +112,8 @@ def _summary(found: Lineages, steps: Sequence[StepTimes]) -> str:
         (f"{counted.get('divisions', 0):,}", "divisions"),
         (f"{counted.get('rejected', 0):,}", "objects taken for false"),
     ]
+    if counted.get("rivals"):
+        numbers.append((f"{counted['rivals']:,}", "objects given up for rivals"))
     if solved.get("worst_gap") is not None:
         numbers.append((f"{solved['worst_gap']:.2g}", "farthest from the optimum, of all parts"))
     return page.strip(numbers)
@@ -200,6 +203,17 @@ def _learned(run: Run) -> str:
         else "Fitted to true tracks of a like series"
     ) + "; all costs follow from them. Lengths are in the unit of the voxel size."
     return page.heading("What was learned", note) + page.facts(rows)
+
+
+def _sources(spec: Spec, steps: Sequence[StepTimes]) -> str:
+    """How much was taken from each of several label images."""
+    facts = next((step.finished for step in steps if step.name == "lineages"), {})
+    names = [spec.settings.source, *spec.settings.alternatives]
+    if len(names) == 1:
+        return ""
+    rows = [(name, f"{n:,} objects") for name, n in zip(names, facts["sources"], strict=True)]
+    note = "At each place those labels were taken that go best with the frames before and after."
+    return page.heading("Labels that compete", note) + page.facts(rows)
 
 
 def _setting(spec: Spec, run: Run) -> str:

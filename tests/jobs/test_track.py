@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import resources
-
 import numpy as np
 import pytest
 import tifffile
@@ -14,16 +12,14 @@ from bigseg.core.tiles import Tiling
 from bigseg.errors import OutputExists, SpecError
 from bigseg.events import StageEnded
 from bigseg.io.convert import convert
-from bigseg.io.create import create_image
 from bigseg.io.ctc import open_ctc
 from bigseg.io.geff import read_geff
 from bigseg.io.labels import label_names
 from bigseg.io.ome import describe
-from bigseg.io.plan import plan_image
 from bigseg.io.tables import read_table
 from bigseg.io.validate import validate
-from bigseg.io.volume import Volume
 from bigseg.stages.lineages import read_lineages
+from tests.jobs.movies import moving_nuclei
 
 FRAMES, SIDE = 8, 120
 
@@ -233,17 +229,8 @@ def test_short_tracks_without_relatives_are_dropped(tmp_path):
 
 @pytest.fixture
 def movie(tmp_path, monkeypatch):
-    """A piece of the bundled image that moves two pixels right per frame, as OME-Zarr."""
     monkeypatch.setattr("bigseg.plans.lattice.TILINGS", {2: Tiling(128, 16)})
-    whole = tifffile.imread(resources.files("bigseg") / "samples" / "nuclei2d.tif")
-    frames = np.stack([whole[300:460, 300 - 2 * t : 460 - 2 * t] for t in range(3)])
-    url = str(tmp_path / "movie.zarr")
-    scale = (1.0, 1.0, 1.0)
-    create_image(plan_image(url, ("t", "y", "x"), frames.shape, frames.dtype, scale, (1, 64, 64)))
-    box = tuple(slice(0, n) for n in (3, 1, 160, 160))
-    for t, frame in enumerate(frames):
-        Volume.open(url).write((slice(t, t + 1), *box[1:]), frame[None, None])
-    return url
+    return moving_nuclei(str(tmp_path / "movie.zarr"))
 
 
 def test_an_image_is_segmented_and_tracked_in_one_run(movie):

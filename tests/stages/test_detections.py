@@ -23,7 +23,7 @@ def labels(tmp_path):
     return found
 
 
-def run(tmp_path, block):
+def run(tmp_path, block, alternatives=()):
     series = open_series(str(tmp_path / "a"))
     found = detect.Spec(
         run=str(tmp_path / f"run{block[-1]}"),
@@ -34,6 +34,7 @@ def run(tmp_path, block):
         unit=series.unit,
         block=(1, *block),
         spacing=(2.0, 0.5, 0.5),
+        alternatives=alternatives,
     )
     for spec, stage in ((found, detect), (detections.Spec(found=found), detections)):
         facts = [stage.block(spec, block, stage.read(spec, block)) for block in spec.grid]
@@ -49,6 +50,50 @@ def test_blocks_make_no_difference(tmp_path, labels):
         assert whole.keys() == parts.keys()
         for name in whole:
             np.testing.assert_array_equal(whole[name], parts[name], name)
+
+
+@pytest.fixture
+def others(tmp_path, labels):
+    """The first object of each frame in two pieces; one more where there were none."""
+    found = labels.copy()
+    found[0, :, 2:9, 10:17] = 3
+    found[1, 1, 5:9, 5:9] = 8
+    (tmp_path / "b").mkdir()
+    for number, frame in enumerate(found):
+        tifffile.imwrite(tmp_path / "b" / f"{number}.tif", frame)
+    return found
+
+
+def test_rivals_are_found_whatever_the_blocks(tmp_path, others):
+    series = open_series(str(tmp_path / "b"))
+    other = detect.Source(labels=series.url, frames=series.frames, ngff=False, unit=series.unit)
+    (one, facts), (two, same) = (run(tmp_path, b, (other,)) for b in ((2, 20, 30), (1, 8, 7)))
+    assert facts == same == {"detections": 6, "counts": [4, 1, 1], "empty": []}
+    for frame in range(3):
+        for read in (
+            detections.read_frame,
+            detections.read_names,
+            lambda run, frame: next(detections.read_sets(run, [frame])),
+        ):
+            whole, parts = read(one, frame), read(two, frame)
+            for name in whole:
+                np.testing.assert_array_equal(whole[name], parts[name], name)
+
+
+def test_who_is_called_what(tmp_path, others):
+    series = open_series(str(tmp_path / "b"))
+    other = detect.Source(labels=series.url, frames=series.frames, ngff=False, unit=series.unit)
+    url, _ = run(tmp_path, (1, 8, 7), (other,))
+    names = detections.read_names(url, 0)
+    assert names["source"].tolist() == [0, 0, 1, 1, 1]
+    assert names["id"].tolist() == [5, 70_000, 3, 5, 70_000]
+    assert names["label"].tolist() == [5, 70_000, 70_001, 5, 70_003]  # object 5 is the same in both
+    assert names["drawn"].tolist() == [True, True, True, False, True]
+    table, sets = detections.read_frame(url, 0), next(detections.read_sets(url, [0]))
+    assert table["label"].tolist() == [5, 70_000, 70_001, 70_003]
+    np.testing.assert_allclose(table["claim"], [1, 1.5, 0.75, 0.75])
+    assert sets["label"].tolist() == [70_000, 70_001, 70_000, 70_003]
+    assert detections.read_frame(url, 1)["label"].tolist() == [1]
 
 
 def test_rows_say_where_objects_are(tmp_path, labels):

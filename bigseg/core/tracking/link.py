@@ -202,7 +202,7 @@ def find_drift(d: Detections) -> Drift:
     if not len(d):
         return ()
     d = rivals.unrivalled(d)
-    found = drifts.drift(d, rates.density(d)[1])
+    found = drifts.drift(d, rates.density(d, d.dimensions)[1])
     return tuple((z, y, x) for z, y, x in found.tolist()) if found.any() else ()
 
 

@@ -76,9 +76,9 @@ def first(d: Detections, gap: int) -> Model:
     gap
         Most frames that a link spans.
     """
-    d = rivals.unrivalled(d)
     dimensions = d.dimensions
-    per_volume, spacing = density(d)
+    d = rivals.unrivalled(d)
+    per_volume, spacing = density(d, dimensions)
     steps, overlap = _first_steps(d)
     scale = _median_scale(steps, dimensions) if len(steps) >= FEW else spacing / 4
     scale = max(scale, spacing * 1e-3)
@@ -133,9 +133,8 @@ def _first_steps(d: Detections) -> tuple[Floats, Overlap | None]:
     return ((d.position[j] - d.position[i]) ** 2).sum(1), overlap
 
 
-def density(d: Detections) -> tuple[float, float]:
+def density(d: Detections, dimensions: int) -> tuple[float, float]:
     """Objects per volume where objects are, and the usual distance to the nearest."""
-    dimensions = d.dimensions
     ball = math.pi ** (dimensions / 2) / math.gamma(dimensions / 2 + 1)
     found, nearest = [], []
     for t in _some(d.frames, 50):
