@@ -3,6 +3,8 @@
     python benchmarks/tracking.py --data DATA --movies     # all real series, all sides
     python benchmarks/tracking.py --sets c2c12 --sides global,laptrack --data DATA
     python benchmarks/tracking.py --sets "simulated;simulated, hard"
+    python benchmarks/tracking.py --movies --sets "epidermis 0-6;epidermis 7-14;HeLa" \
+        --sides global,global-centres,global-brightness    # what masks and images add
     python benchmarks/tracking.py --scale                  # 10^4 to 10^6 detections
 
 Every side links the *same detections* in a process of its own. bigseg has its usual settings on
@@ -36,7 +38,7 @@ from pathlib import Path
 
 from tracking_movies import MOVIES, fetch, movie
 from tracking_scale import SHAPES, scale
-from tracking_sets import SETS, Series
+from tracking_sets import HALVES, SETS, Series
 from tracking_sides import OURS, PEERS, run, score
 from tracking_simulated import SIMULATED
 
@@ -129,7 +131,7 @@ def main() -> None:
         shapes = [tuple(int(v) for v in s.split("x")) for s in given.shapes.split(",")]
         scale(sides if "--sides" in sys.argv else list(OURS), [(c, f) for c, f in shapes])
         return
-    sets = {name: partial(load, given.data) for name, load in (SETS | SIMULATED).items()}
+    sets = {name: partial(load, given.data) for name, load in (SETS | HALVES | SIMULATED).items()}
     asked = list(SETS)
     if given.movies is not None:
         folder = fetch() if given.movies == Path() else given.movies

@@ -21,6 +21,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import tifffile
+from scipy import ndimage
 from tracking_sets import Series, of_masks
 
 HERE = Path(__file__).resolve().parent
@@ -50,9 +51,15 @@ def fetch() -> Path:
 def movie(name: str, folder: Path) -> Series:
     """Detections of a movie and what is known to be one cell, or mother and daughter."""
     file, voxel, plain = MOVIES[name]
-    labels = tifffile.imread(folder / file).astype(np.int32)
-    labels = labels if labels.ndim == 4 else labels[:, None]
+    shown = file.replace("_ERR_SEG", "_img").replace("_mask", "_img")
+    labels, image = (tifffile.imread(folder / one).astype(np.int32) for one in (file, shown))
+    labels, image = (a if a.ndim == 4 else a[:, None] for a in (labels, image))
     series = of_masks(labels, voxel)
+    light = [
+        ndimage.mean(image[t], labels[t], series.label[series.frame == t])
+        for t in range(len(labels))
+    ]
+    series = replace(series, intensity=np.concatenate(light))
     told = HERE / "movies" / f"{name}.txt"
     links = np.loadtxt(told, int) if told.exists() else np.empty((0, 4), int)
     if plain:

@@ -25,6 +25,7 @@ class Series:
     labels: np.ndarray | None = None
     label: np.ndarray | None = None
     voxel: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    intensity: np.ndarray | None = None
 
 
 def of_masks(labels: np.ndarray, voxel: tuple[float, float, float] = (1, 1, 1)) -> Series:
@@ -100,6 +101,26 @@ def _of_tracks(frame: np.ndarray, track: np.ndarray, text: Path) -> np.ndarray:
     return np.concatenate([*links, np.asarray(born).reshape(-1, 2)])
 
 
+def some(load: Callable[[Path], Series], first: int, last: int) -> Callable[[Path], Series]:
+    """Only some frames of masks, to design on a part and judge by the rest."""
+
+    def loaded(data: Path) -> Series:
+        whole = load(data)
+        kept = (whole.frame >= first) & (whole.frame <= last)
+        place = np.cumsum(kept) - 1
+        return replace(
+            whole,
+            frame=whole.frame[kept] - first,
+            position=whole.position[kept],
+            links=place[whole.links[kept[whole.links].all(axis=1)]],
+            size=whole.size[kept],
+            labels=whole.labels[first : last + 1],
+            label=whole.label[kept],
+        )
+
+    return loaded
+
+
 EMBRYOS = ("Pm02", "Pm05", "Pm07")
 LOST = {"": 0.0, " -3 %": 0.03}
 SETS: dict[str, Callable[[Path], Series]] = {
@@ -107,3 +128,8 @@ SETS: dict[str, Callable[[Path], Series]] = {
     "c2c12": c2c12,
     **{f"{n}{tag}": embryo(n, share) for n in EMBRYOS for tag, share in LOST.items()},
 }
+HALVES = {
+    "epidermis 0-6": some(epidermis, 0, 6),
+    "epidermis 7-14": some(epidermis, 7, 14),
+}
+"""Only when they are asked for."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 ENVIRONMENTS = HERE.parent / "bench-env"
 OURS = ("global", "fast")
+"""Also with -centres, without what masks share, and with -brightness, where there is an image."""
 PEERS = {"plain": "tracking", "laptrack": "tracking", "btrack": "tracking", "ultrack": "ultrack"}
 """The environment of each."""
 MOST_SECONDS = 900
@@ -47,12 +48,12 @@ def run(side: str, series: Series, folder: Path, how: str = "link") -> dict[str,
     folder.mkdir(exist_ok=True)
     source, target = folder / "in.npz", folder / "out.npz"
     columns = {"frame": series.frame, "position": series.position, "voxel": series.voxel}
-    for name in ("size", "labels", "label"):
+    for name in ("size", "intensity", "labels", "label"):
         if getattr(series, name) is not None:
             columns[name] = getattr(series, name)
     np.savez(source, move=move, division=division, **columns)
     target.unlink(missing_ok=True)
-    if side in OURS:
+    if side.partition("-")[0] in OURS:
         program = [sys.executable, str(HERE / "tracking_sides.py"), how]
     else:
         python = ENVIRONMENTS / PEERS[side] / "bin" / "python"
@@ -75,15 +76,18 @@ def link(mode: str, source: str, target: str) -> None:
     from bigseg.core.tracking.link import Settings, link
 
     data = dict(np.load(source))
-    columns = {"size": data["size"]} if "size" in data else {}
+    mode, _, how = mode.partition("-")
+    columns = {name: data[name] for name in ("size", "intensity") if name in data}
+    if "labels" in data:
+        columns["size"] = data["size"] / np.prod(data["voxel"])
     label = data["label"] if "label" in data else np.arange(1, len(data["frame"]) + 1)
     few = data["frame"] < 3
     link(gather(data["frame"][few], label[few], data["position"][few]), Settings(mode=mode))
     cpu, wall = time.process_time(), time.perf_counter()
     d = gather(data["frame"], label, data["position"], columns)
-    if "labels" in data:
+    if "labels" in data and how != "centres":
         d = replace(d, overlaps=_overlaps(d, data["labels"], data["voxel"]))
-    found = link(d, Settings(mode=mode))
+    found = link(d, Settings(mode=mode, brightness=how == "brightness"))
     np.savez(
         target,
         links=np.c_[found.links.source, found.links.target],
