@@ -1,16 +1,14 @@
 """The vision transformer of CP-DINO (cpdino and cpdino-vitb of Cellpose 4.2, and fine-tuned ones).
 
 The encoder is that of Siméoni et al. 2025, DINOv3, arXiv 2508.10104, with patches that overlap by
-half; positions enter by rotation (Su et al. 2021, arXiv 2104.09864). Names and order of the layers
-are those of the published weights, so a published state dict loads strictly.
+half. Names and order of the layers are those of the published weights, so a published state dict
+loads strictly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from math import pi
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +16,13 @@ from torch.nn import functional
 
 from bigseg.nets.cellpose_sam import CHANNELS, FLOW_MAPS, check_rearrangement
 from bigseg.nets.cellpose_unet import DIAMETERS
+from bigseg.nets.rotary_attention import Attention, Rotations
 
 LONGEST_PERIOD = 100.0
 """Of rotations, in half edges of a tile; the shortest is 1."""
+
+ROWS = 256
+"""Queries whose scores are computed at once, on a processor."""
 
 
 @dataclass(frozen=True)
@@ -36,74 +38,6 @@ class Sizes:
     depth: int = 24
     storage: int = 4
     """Tokens that stand for no patch, apart from that of the class."""
-
-
-class Rotations(nn.Module):
-    """Angles by which queries and keys are turned: of each patch, for its place in the tile."""
-
-    periods: Tensor
-
-    def __init__(self, head: int) -> None:
-        super().__init__()
-        exponents = torch.arange(head // 4) / (head // 4)
-        self.register_buffer("periods", LONGEST_PERIOD**exponents)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        exact = self.periods
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.periods.dtype != exact.dtype:  # of bfloat16, angles would be off by a degree
-            self.periods = exact.to(self.periods.device)
-        return self
-
-    def forward(self, rows: int, columns: int, others: int) -> tuple[Tensor, Tensor]:
-        """Sine and cosine for `others` tokens that do not turn, then patches: (t, head) each."""
-        places = [
-            (torch.arange(n, device=self.periods.device) + 0.5) * (2 / n) - 1
-            for n in (rows, columns)
-        ]
-        grid = torch.stack(torch.meshgrid(*places, indexing="ij"), -1).view(-1, 2, 1)
-        angles = (2 * pi * grid / self.periods).flatten(1)  # (rows · columns, head / 2)
-        angles = functional.pad(angles.repeat(1, 2), (0, 0, others, 0))
-        return angles.sin(), angles.cos()
-
-
-def turned(x: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:
-    """Turn entries i and i + head/2 of vectors (n, heads, t, head) by their angle."""
-    first, second = x.chunk(2, -1)
-    return (x * cosine + torch.cat([-second, first], -1) * sine).to(x.dtype)
-
-
-class QueriesKeysValues(nn.Linear):
-    """A layer whose bias is masked: keys have none."""
-
-    bias_mask: Tensor
-
-    def __init__(self, width: int) -> None:
-        super().__init__(width, 3 * width)
-        self.register_buffer("bias_mask", torch.ones(3 * width))
-        self.bias_mask[width : 2 * width] = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.linear(x, self.weight, self.bias * self.bias_mask)
-
-
-class Attention(nn.Module):
-    """Attention of every token to every other: (n, t, width) → the same."""
-
-    def __init__(self, width: int, head: int) -> None:
-        super().__init__()
-        self.head = head
-        self.qkv = QueriesKeysValues(width)
-        self.proj = nn.Linear(width, width)
-
-    def forward(self, x: Tensor, sine: Tensor, cosine: Tensor) -> Tensor:
-        n, t, width = x.shape
-        qkv = self.qkv(x).view(n, t, 3, width // self.head, self.head)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (n, heads, t, head) each
-        q, k = turned(q, sine, cosine), turned(k, sine, cosine)
-        found = functional.scaled_dot_product_attention(q, k, v)
-        result: Tensor = self.proj(found.transpose(1, 2).reshape(n, t, width))
-        return result
 
 
 class Mlp(nn.Module):

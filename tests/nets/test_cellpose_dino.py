@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from bigseg.errors import WeightsError
-from bigseg.nets.cellpose_dino import CellposeDino, QueriesKeysValues, Rotations, Sizes, build
-from bigseg.nets.cellpose_dino import turned as turn
+from bigseg.nets.cellpose_dino import CellposeDino, Sizes, build
+from bigseg.nets.rotary_attention import ROWS, QueriesKeysValues, Rotations, by_rows, turned
 
 TINY = Sizes(step=4, patch=8, width=16, hidden=24, head=8, depth=2, storage=3)
 
@@ -35,7 +35,7 @@ def test_products_of_turned_vectors_know_only_how_far_patches_are_apart() -> Non
     torch.manual_seed(0)
     sine, cosine = Rotations(8)(5, 5, 0)
     q, k = torch.randn(2, 1, 1, 1, 8).expand(2, 1, 1, 25, 8)
-    products = (turn(q, sine, cosine) @ turn(k, sine, cosine).transpose(2, 3))[0, 0]
+    products = (turned(q, sine, cosine) @ turned(k, sine, cosine).transpose(2, 3))[0, 0]
     products = products.view(5, 5, 5, 5)
     assert torch.allclose(products[0, 1, 2, 2], products[2, 3, 4, 4], atol=1e-5)
     assert not torch.allclose(products[0, 1, 2, 2], products[0, 1, 2, 3], atol=1e-3)
@@ -48,6 +48,14 @@ def test_angles_are_those_of_places_between_minus_one_and_one() -> None:
     y, x = torch.tensor([0.5, -0.25])  # of the patch in row 1 of 2, column 1 of 4
     angles = 2 * torch.pi * torch.stack([y, y / 10, x, x / 10])
     assert torch.allclose(sine[1 + 4 + 1], angles.sin().repeat(2), atol=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [7, ROWS, 2 * ROWS + 9])
+def test_attention_by_rows_follows_the_formula(tokens: int) -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(3, 2, 3, tokens, 8)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert torch.allclose(by_rows(q, k, v), expected, atol=1e-5)
 
 
 def test_keys_have_no_bias() -> None:

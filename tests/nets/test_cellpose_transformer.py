@@ -4,13 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bigseg.nets.cellpose_transformer import (
-    Attention,
-    CellposeTransformer,
-    PlaceAttention,
-    Sizes,
-    build,
-)
+from bigseg.nets.cellpose_transformer import CellposeTransformer, PlaceAttention, Sizes, build
+from bigseg.nets.mix_transformer import Attention
 
 TINY = Sizes(
     channels=3,
