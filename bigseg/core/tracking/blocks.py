@@ -63,7 +63,7 @@ def _halve(points: Floats, box: Box, most: int) -> list[Box]:
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Who comes from whom; sorted by target, which is unique."""
+    """Who comes from whom; sorted by target, which is unique but where objects merge."""
 
     source: Ints
     """Rows of the detections."""
@@ -72,6 +72,11 @@ class Links:
     """Whether the source divided, the target being one of two daughters."""
     gain: Floats
     """What the link saves against an end and a start; half of it for each daughter."""
+
+    @property
+    def merging(self) -> Bools:
+        """(links,) whether another link leads into the same target: two became one."""
+        return np.asarray(np.bincount(self.target)[self.target] > 1)
 
 
 def owned(links: Links, rows: Ints, own: Bools) -> Links:

@@ -133,8 +133,8 @@ def leaving(
 ) -> Candidates:
     """Candidates whose source, or mother, is in `frame`."""
     spans = [s for s in range(1, model.gap + 1) if frame + s < d.frames]
-    rows = _rows(d, frame)
-    moves = [_moves(d, n, model, reach, motion, (rows, _rows(d, frame + s))) for s in spans]
+    rows = of_frame(d, frame)
+    moves = [_moves(d, n, model, reach, motion, (rows, of_frame(d, frame + s))) for s in spans]
     i, j, gain = (np.concatenate(column) for column in zip(_NO_LINKS, *moves, strict=True))
     order = np.lexsort((j, i))
     i, j, gain = i[order], j[order], gain[order]
@@ -194,7 +194,7 @@ def _alike(d: Detections, source: Ints, targets: tuple[Ints, ...]) -> Floats | N
     return union_share(shared, both)
 
 
-def _rows(d: Detections, frame: int) -> Ints:
+def of_frame(d: Detections, frame: int) -> Ints:
     """Rows of a frame; none if there is no such frame."""
     return np.arange(*np.searchsorted(d.frame, (frame, frame + 1)))
 
@@ -208,11 +208,11 @@ def _births(
     A daughter of the second frame was missed in the first one; if both are, it was the mother who
     was missed.
     """
-    a = _rows(d, frame)
+    a = of_frame(d, frame)
     here, ahead = d.position[a], motion.ahead(a)
     found = []
     for span in dict.fromkeys(spans):
-        b = _rows(d, frame + span)
+        b = of_frame(d, frame + span)
         count = reach.neighbours if spans == (1, 1) else reach.neighbours * 3 // 4
         i, j = near(here + span * ahead, d.position[b], reach.division, count, both=False)
         i, j = a[i], b[j]
@@ -222,7 +222,7 @@ def _births(
             close = far <= reach.limits[1] ** 2
             i, j = i[close], j[close]
         found.append((i, j))
-    i, one, two = _pairs(*found[0]) if len(found) == 1 else _products(*found[0], *found[1])
+    i, one, two = pairs(*found[0]) if len(found) == 1 else _products(*found[0], *found[1])
     return _born(d, n, model, motion, (i, one, two))
 
 
@@ -256,7 +256,7 @@ def onward(
     d: Detections, n: Nodes, model: Model, reach: Reach, motion: Motion, frame: int
 ) -> Candidates:
     """Moves from `frame` to the next one, and divisions with both daughters there."""
-    ends = _rows(d, frame), _rows(d, frame + 1)
+    ends = of_frame(d, frame), of_frame(d, frame + 1)
     empty = none()
     parts = [Candidates(*_moves(d, n, model, reach, motion, ends), *_NO_BIRTHS)]
     if model.divides > 0 and len(ends[0]):
@@ -270,17 +270,17 @@ def over_gaps(
 ) -> Candidates:
     """Moves from `frame` over others, between what has no link there: (way out, way in) of each."""
     out, into = open_ends
-    rows = _rows(d, frame)
+    rows = of_frame(d, frame)
     rows = rows[out[rows]]
     parts = []
     for span in range(2, model.gap + 1):
-        later = _rows(d, frame + span)
+        later = of_frame(d, frame + span)
         parts.append(_moves(d, n, model, reach, motion, (rows, later[into[later]])))
     i, j, gain = (np.concatenate(column) for column in zip(_NO_LINKS, *parts, strict=True))
     return Candidates(i, j, gain, *_NO_BIRTHS)
 
 
-def _pairs(group: Ints, member: Ints) -> tuple[Ints, Ints, Ints]:
+def pairs(group: Ints, member: Ints) -> tuple[Ints, Ints, Ints]:
     """All pairs of members of the same group; groups are sorted."""
     _, group_of = np.unique(group, return_inverse=True)
     count = np.bincount(group_of, minlength=1)

@@ -158,6 +158,8 @@ class Model:
     disappears_at_border: float
     missed: float
     false: float
+    merges: float = 0.0
+    """Share of objects of which two became one; 0: none do."""
     sizes: Sizes | None = None
     brightness: Sizes | None = None
     """How mean intensities change, likewise."""
@@ -245,7 +247,7 @@ def moves(model: Model, squared: Floats, frames: int, doubt: Floats, change: Cha
     change
         What else is different.
     """
-    stays = 1 - model.divides - model.disappears
+    stays = 1 - model.divides - model.disappears - model.merges
     cost = model.steps[frames - 1].cost(squared / doubt**2, model.dimensions)
     cost = cost + model.dimensions * np.log(doubt) - frames * math.log(stays)
     if frames > 1:

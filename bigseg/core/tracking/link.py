@@ -16,7 +16,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bigseg.core.tracking import assign, blocks, candidates, costs, motion, program, rates, rivals
+from bigseg.core.tracking import (
+    assign,
+    blocks,
+    candidates,
+    costs,
+    fusions,
+    motion,
+    program,
+    rates,
+    rivals,
+)
 from bigseg.core.tracking import drift as drifts
 from bigseg.core.tracking.blocks import Core, Links
 from bigseg.core.tracking.candidates import Candidates, Reach
@@ -43,6 +53,8 @@ class Settings:
     """Frames in which an object may be missed and still be linked."""
     divisions: bool = True
     """Whether objects divide."""
+    merging: bool = False
+    """Whether two objects may become one; in global mode only."""
     neighbours: int = 8
     """Most candidates of an object in another frame, from either side."""
     max_move: float | None = None
@@ -70,6 +82,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.mode not in MODES:
             raise SpecError(f"Mode '{self.mode}' is unknown; link in mode {' or '.join(MODES)}.")
+        if self.merging and self.mode != "global":
+            raise SpecError("Objects can only merge in global mode; the fast mode has no merging.")
         for name, least in (("gap", 0), ("neighbours", 1), ("passes", 1), ("core_frames", 1)):
             if getattr(self, name) < least:
                 raise SpecError(f"{name} is {getattr(self, name)}; {least} is the least.")
@@ -184,6 +198,8 @@ def learn(d: Detections, settings: Settings) -> Model:
         model = replace(model, brightness=None)
     if not settings.divisions:
         model = replace(model, divides=0.0)
+    if settings.merging:
+        model = replace(model, merges=rates.GUESS["merges"])
     if not len(d):
         return model
     fast = settings.mode == "fast"
@@ -232,6 +248,8 @@ def learn_from(d: Detections, links: Links, settings: Settings, real: Bools | No
     before = rates.first(d, settings.gap + 1)
     if not settings.brightness:
         before = replace(before, brightness=None)
+    if settings.merging:
+        before = replace(before, merges=rates.GUESS["merges"])
     if real is None:
         real = np.zeros(len(d), np.bool_)
         real[links.source] = real[links.target] = True
@@ -359,7 +377,10 @@ def solve(
     else:
         c = candidates.join([candidates.leaving(d, n, model, reach, drift, t) for t in frames])
         c = allowed(c, bans)
-        chosen = program.solve(c, n, d.conflicts, settings.seconds)
+        merging = fusions.sought(d, n, model, reach, drift, frames)
+        merging = fusions.useful(fusions.open_to(merging, bans), c, len(d))
+        chosen = program.solve(c, n, d.conflicts, settings.seconds, merging)
+        return links_of(c, chosen, merging), chosen.real, chosen
     return links_of(c, chosen), chosen.real, chosen
 
 
@@ -390,12 +411,15 @@ def refined(
     return solve(d, model, drift, settings, ends, bans)
 
 
-def links_of(c: Candidates, chosen: program.Chosen) -> Links:
+def links_of(
+    c: Candidates, chosen: program.Chosen, merging: fusions.Fusions | None = None
+) -> Links:
     """Return what was chosen of the candidates."""
     a, b = chosen.links, chosen.divisions
-    source = np.concatenate([c.source[a], np.repeat(c.mother[b], 2)])
-    target = np.concatenate([c.target[a], c.daughters[b].ravel()])
-    division = np.arange(len(source)) >= a.sum()
-    gain = np.concatenate([c.gain[a], np.repeat(c.born[b] / 2, 2)])
+    fused = fusions.none() if merging is None else merging.some(chosen.fusions)
+    source = np.concatenate([c.source[a], fused.parents.ravel(), np.repeat(c.mother[b], 2)])
+    target = np.concatenate([c.target[a], np.repeat(fused.child, 2), c.daughters[b].ravel()])
+    division = np.arange(len(source)) >= a.sum() + 2 * len(fused)
+    gain = np.concatenate([c.gain[a], np.repeat(fused.gain / 2, 2), np.repeat(c.born[b] / 2, 2)])
     order = np.argsort(target, kind="stable")
     return Links(source[order], target[order], division[order], gain[order])

@@ -110,7 +110,7 @@ def seen(d: Detections, links: Links, weights: Weights) -> Motion:
 
     Divisions tell nothing: daughters jump.
     """
-    moved = ~links.division
+    moved = ~(links.division | links.merging)
     i, j = links.source[moved], links.target[moved]
     step = (d.position[j] - d.position[i]) / (d.frame[j] - d.frame[i])[:, None]
     came, went = np.full((len(d), 3), np.nan), np.full((len(d), 3), np.nan)
@@ -151,7 +151,7 @@ def learn(d: Detections, links: Links, velocity: float = 1.0) -> Motion:
         Most of its own way that an object may keep; 0 leaves the flow around it only.
     """
     m = seen(d, links, Weights(flow=(1.0, 1.0, 1.0)))
-    near = ~links.division & (d.frame[links.target] - d.frame[links.source] == 1)
+    near = ~(links.division | links.merging) & (d.frame[links.target] - d.frame[links.source] == 1)
     i, j = links.source[near], links.target[near]
     columns = (m.came[i], m.went[j], m.flow_out[i], m.flow_in[j])
     told = ~np.isnan(np.stack([c[:, 0] for c in columns])).any(0)

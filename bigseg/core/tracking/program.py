@@ -10,7 +10,7 @@ and if that has no time, to rounding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import highspy
 import numpy as np
@@ -19,6 +19,7 @@ from scipy import sparse
 from bigseg.core.tracking.candidates import Candidates
 from bigseg.core.tracking.costs import Nodes
 from bigseg.core.tracking.detections import Bools, Floats, Ints
+from bigseg.core.tracking.fusions import Fusions, none
 
 WHOLE = 1e-6
 """How far from a whole number still counts as whole."""
@@ -40,6 +41,7 @@ class Chosen:
     """No solution is below."""
     fractional: int
     """Variables that the relaxation left between 0 and 1."""
+    fusions: Bools = field(default_factory=lambda: np.zeros(0, np.bool_))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,17 @@ class _Program:
     """Detections that have a variable: the last columns."""
     first: int
     """The column of the first of them."""
+    size: int
+    """How many detections there are."""
 
 
-def solve(c: Candidates, n: Nodes, conflicts: Ints | None = None, seconds: float = 60.0) -> Chosen:
+def solve(
+    c: Candidates,
+    n: Nodes,
+    conflicts: Ints | None = None,
+    seconds: float = 60.0,
+    merging: Fusions | None = None,
+) -> Chosen:
     """Choose links, divisions and real detections at the least total cost.
 
     Parameters
@@ -64,32 +74,42 @@ def solve(c: Candidates, n: Nodes, conflicts: Ints | None = None, seconds: float
         (m, 2) detection, set: at most one of a set is real. See `Detections`.
     seconds
         For the integer program, where one is needed; after that, rounding.
+    merging
+        Objects that may become one, if there are any.
     """
-    program = _build(c, n, conflicts)
+    merging = merging or none()
+    program = _build(c, n, conflicts, merging)
     relaxed, bound = _run(program.cost, program.matrix, program.upper, None, seconds * 10)
     if relaxed is None:
         x = _rounded(program, np.zeros(len(program.cost)))
-        return _chosen(c, program, x, -np.inf, len(x), len(n.appear))
+        return _chosen(c, program, x, -np.inf, len(x))
     fraction = np.minimum(relaxed, 1 - relaxed) > WHOLE
     x = np.round(relaxed)
     if fraction.any():
         x = _mixed(program, relaxed, fraction, seconds)
-    return _chosen(c, program, x, bound, int(fraction.sum()), len(n.appear))
+    return _chosen(c, program, x, bound, int(fraction.sum()))
 
 
-def _build(c: Candidates, n: Nodes, conflicts: Ints | None) -> _Program:
-    """Rows: ways in, then ways out, then sets. Columns: links, divisions, optional detections."""
+def _build(
+    c: Candidates, n: Nodes, conflicts: Ints | None, merging: Fusions | None = None
+) -> _Program:
+    """Rows: ways in, then ways out, then sets.
+
+    Columns: links, divisions, fusions, optional detections.
+    """
+    merging = merging or none()
     size = len(n.appear)
     weight = n.appear + n.disappear - n.false
     member = np.zeros(size, np.bool_)
     if conflicts is not None and len(conflicts):
         member[conflicts[:, 0]] = True
     optional = np.flatnonzero((weight > 0) | member)
-    links, born, free = len(c.source), len(c.mother), len(optional)
-    column = np.arange(links + born + free)
-    x, h, v = column[:links], column[links : links + born], column[links + born :]
+    counts = len(c.source), len(c.mother), len(merging), len(optional)
+    column = np.arange(sum(counts))
+    x, h, f, v = np.split(column, np.cumsum(counts)[:-1])
     one = [(c.target, x), (size + c.source, x), (size + c.mother, h)]
     one += [(c.daughters[:, k], h) for k in (0, 1)]
+    one += [(merging.child, f), *((size + merging.parents[:, k], f) for k in (0, 1))]
     less = [(optional, v), (size + optional, v)]
     upper = np.ones(2 * size)
     upper[optional] = upper[size + optional] = 0
@@ -104,8 +124,8 @@ def _build(c: Candidates, n: Nodes, conflicts: Ints | None) -> _Program:
     values = np.where(np.arange(len(rows)) < plus, 1.0, -1.0)
     shape = (len(upper), len(column))
     matrix = sparse.csc_array((values, (rows, columns)), shape=shape)
-    cost = np.concatenate([c.gain, c.born, weight[optional]])
-    return _Program(cost, matrix, upper, optional, links + born)
+    cost = np.concatenate([c.gain, c.born, merging.gain, weight[optional]])
+    return _Program(cost, matrix, upper, optional, len(column) - len(optional), size)
 
 
 def _run(
@@ -184,12 +204,10 @@ def _rounded(p: _Program, liked: Floats) -> Floats:
     return x
 
 
-def _chosen(
-    c: Candidates, p: _Program, x: Floats, bound: float, fractional: int, size: int
-) -> Chosen:
-    links = len(c.source)
-    real = np.ones(size, np.bool_)
+def _chosen(c: Candidates, p: _Program, x: Floats, bound: float, fractional: int) -> Chosen:
+    real = np.ones(p.size, np.bool_)
     real[p.optional] = x[p.first :] > 0.5
-    taken = x > 0.5
+    bounds = np.cumsum([len(c.source), len(c.mother)])
+    links, divisions, fused = np.split(x[: p.first] > 0.5, bounds)
     value = float(p.cost @ x)
-    return Chosen(taken[:links], taken[links : p.first], real, value, bound, fractional)
+    return Chosen(links, divisions, real, value, bound, fractional, fused)

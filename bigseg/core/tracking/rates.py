@@ -24,7 +24,14 @@ from bigseg.core.tracking.overlaps import mutual, union_share
 
 BELIEF = 50.0
 """How many observations a first guess of a share counts for."""
-GUESS = {"divides": 0.01, "appears": 0.01, "disappears": 0.01, "missed": 0.01, "false": 0.001}
+GUESS = {
+    "divides": 0.01,
+    "merges": 0.01,
+    "appears": 0.01,
+    "disappears": 0.01,
+    "missed": 0.01,
+    "false": 0.001,
+}
 ODDS = np.linspace(-2, 2, TENTHS)
 """First guess of the log-odds that objects belong together that overlap by each tenth."""
 APART = 0.1
@@ -50,18 +57,26 @@ class Known:
     target: Ints
     mother: Ints
     daughters: Ints
+    parents: Ints
+    """Of those that became one."""
+    child: Ints
     real: Bools
 
 
 def known(links: Links, real: Bools) -> Known:
     """Sort links by kind."""
-    moved, divided = ~links.division, np.flatnonzero(links.division)
+    merging = links.merging
+    moved, divided = ~(links.division | merging), np.flatnonzero(links.division)
+    fused = np.flatnonzero(merging)
+    fused = fused[np.argsort(links.target[fused], kind="stable")]
     divided = divided[np.lexsort((links.target[divided], links.source[divided]))]
     return Known(
         links.source[moved],
         links.target[moved],
         links.source[divided][::2],
         links.target[divided].reshape(-1, 2),
+        links.source[fused],
+        links.target[fused],
         real,
     )
 
@@ -244,6 +259,7 @@ def fit(d: Detections, known: Known, motion: Motion, before: Model) -> Model:
         disappears_at_border=rate(counts.gone, counts.before_last & at_border, "disappears", 2),
         missed=counts.missed(d, known),
         false=rate(~known.real, judged, "false"),
+        merges=rate(counts.merged, counts.after_first, "merges") if before.merges else 0.0,
         sizes=_sizes(d, d.size, known, before.sizes, balance),
         brightness=_sizes(d, d.intensity, known, before.brightness, 0.0),
         overlap=_overlaps(d, known),
@@ -253,6 +269,7 @@ def fit(d: Detections, known: Known, motion: Motion, before: Model) -> Model:
 @dataclass(frozen=True, slots=True)
 class _Counts:
     divided: Bools
+    merged: Bools
     appeared: Bools
     gone: Bools
     after_first: Bools
@@ -260,13 +277,13 @@ class _Counts:
 
     @classmethod
     def of(cls, d: Detections, k: Known) -> _Counts:
-        into, out, divided = (np.zeros(len(d), np.bool_) for _ in range(3))
-        into[k.target] = into[k.daughters.ravel()] = True
-        out[k.source] = out[k.mother] = True
-        divided[k.mother] = True
+        into, out, divided, merged = (np.zeros(len(d), np.bool_) for _ in range(4))
+        into[k.target] = into[k.daughters.ravel()] = into[k.child] = True
+        out[k.source] = out[k.mother] = out[k.parents] = True
+        divided[k.mother] = merged[k.child] = True
         later = (d.frame > d.frame.min()) & k.real
         earlier = (d.frame < d.frame.max()) & k.real
-        return cls(divided, ~into, ~out, later, earlier)
+        return cls(divided, merged, ~into, ~out, later, earlier)
 
     @staticmethod
     def share(event: Bools, among: Bools, name: str, factor: float = 1) -> float:

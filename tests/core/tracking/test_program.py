@@ -128,7 +128,7 @@ def test_rounding_and_the_fast_mode_give_what_is_allowed(problem) -> None:
     assert found == pytest.approx(fast.value)
     built = program._build(c, n, conflicts)
     x = program._rounded(built, np.zeros(len(built.cost)))
-    rounded = program._chosen(c, built, x, -np.inf, 0, len(n.appear))
+    rounded = program._chosen(c, built, x, -np.inf, 0)
     found = value(c, n, conflicts, rounded.links, rounded.divisions, rounded.real)
     assert found == pytest.approx(rounded.value)
     exact = program.solve(c, n, conflicts).value
