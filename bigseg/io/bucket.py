@@ -46,6 +46,10 @@ class Stored:
     """Names what was written, so that parts of two versions are never put together."""
 
 
+class WrittenAnew(Exception):
+    """An object is not the one that its index was read of."""
+
+
 class BucketStore(Store):
     """Objects below a URL of S3, GCS, Azure or HTTP; pickled, it is no more than the URL."""
 
@@ -195,20 +199,23 @@ class BucketStore(Store):
         except NotSupportedError:  # a web server that knows no ranges
             data = await self._whole(key)
             meta = {"size": len(data), "e_tag": None}
-        return Stored(data[-index:], int(meta["size"]), _strong(meta["e_tag"])), data
+        return Stored(data[-index:], int(meta["size"]), meta["e_tag"]), data
 
     async def span(self, key: str, start: int, stop: int, version: str | None = None) -> bytes:
-        """Bytes of an object; PreconditionError if it is not of that version any more."""
-        asked: Any = {"range": (start, stop)} | ({"if_match": version} if version else {})
+        """Bytes of an object; WrittenAnew if it is not of that version any more."""
 
-        async def request(store: Any, path: str) -> bytes:
+        async def request(store: Any, path: str) -> tuple[bytes, Any]:
+            asked: Any = {"range": (start, stop)}
             answer = await obstore.get_async(store, path, options=asked)
-            return bytes(await answer.bytes_async())
+            return bytes(await answer.bytes_async()), answer.meta["e_tag"]
 
         try:
-            return await self._try(key, request)
-        except NotSupportedError:
+            data, found = await self._try(key, request)
+        except NotSupportedError:  # a web server that knows no ranges
             return (await self._whole(key))[start:stop]
+        if version is not None and found != version:
+            raise WrittenAnew(key)
+        return data
 
     def keep_index(self, key: str, stored: Stored) -> None:
         """Keep what is known of a shard while it is only read."""
@@ -216,11 +223,6 @@ class BucketStore(Store):
             self.indexes[key] = stored
             while len(self.indexes) > KEPT:
                 self.indexes.popitem(last=False)
-
-
-def _strong(version: str | None) -> str | None:
-    """A version that can be asked for; weak ones never match."""
-    return None if version is None or version.startswith("W/") else version
 
 
 def _reopened(url: str, read_only: bool) -> BucketStore:

@@ -19,16 +19,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from obstore.exceptions import PreconditionError
 from zarr.abc.store import ByteRequest, RangeByteRequest, SuffixByteRequest
-from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec, ShardingCodecIndexLocation
+from zarr.codecs import BytesCodec, Crc32cCodec, ShardingCodec
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.codec_pipeline import BatchedCodecPipeline
 from zarr.registry import register_pipeline
 from zarr.storage import StorePath
 
 from bigseg.grid import Index
-from bigseg.io.bucket import BucketStore, Stored
+from bigseg.io.bucket import BucketStore, Stored, WrittenAnew
 
 REQUEST = 1 << 23
 """Bytes that cost as much as a request: of a GET in a cloud 30 ms of waiting and its price, which
@@ -58,7 +57,7 @@ class ShardPipeline(BatchedCodecPipeline):
             isinstance(codec, ShardingCodec)
             and isinstance(getter, StorePath)
             and isinstance(getter.store, BucketStore)
-            and codec.index_location == ShardingCodecIndexLocation.end
+            and getattr(codec.index_location, "value", codec.index_location) == "end"
             and [type(one) for one in codec.index_codecs] == [BytesCodec, Crc32cCodec]
         ):
             return getter
@@ -141,7 +140,7 @@ class Part:
                 self.store.keep_index(key, stored)
             try:
                 await self._rest(stored)
-            except PreconditionError:  # it was written anew since its index was read
+            except WrittenAnew:
                 self.store.indexes.pop(key, None)
                 continue
             return stored.index

@@ -93,13 +93,8 @@ def open_array(
 def _open(url: str, format: ZarrFormat | None, *, write: bool, whole: bool) -> Array:
     store = open_store(url, read_only=not write)
     try:
-        if not write and not isinstance(store, BucketStore):
-            return zarr.open_array(store, mode="r", zarr_format=format)
         if not write:
-            with _PIPELINE, zarr.config.set({"codec_pipeline.path": FEW_REQUESTS}):
-                array = zarr.open_array(store, mode="r", zarr_format=format)
-            store.shape = array.shape
-            return array
+            return _open_to_read(store, format)
         with _PIPELINE, zarr.config.set({"codec_pipeline.path": own_pipeline()}):
             place = WholeStore(store) if whole else store
             return zarr.open_array(place, mode="r+", zarr_format=format)
@@ -114,7 +109,17 @@ def _open(url: str, format: ZarrFormat | None, *, write: bool, whole: bool) -> A
         ) from error
 
 
+def _open_to_read(store: Store, format: ZarrFormat | None) -> Array:
+    if not isinstance(store, BucketStore):
+        return zarr.open_array(store, mode="r", zarr_format=format)
+    with _PIPELINE, zarr.config.set({"codec_pipeline.path": FEW_REQUESTS}):
+        array = zarr.open_array(store, mode="r", zarr_format=format)
+    store.shape = array.shape
+    return array
+
+
 FEW_REQUESTS = f"{ShardPipeline.__module__}.{ShardPipeline.__qualname__}"
+"""Name of the codec pipeline that reads from buckets."""
 _PIPELINE = threading.Lock()
 """zarr's settings are of the process, and an array takes its pipeline from them when it opens."""
 

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
 from bigseg import files
 from bigseg.errors import BigsegError
+from bigseg.io import shards
 from bigseg.io.create import create_image
 from bigseg.io.plan import plan_image
 from bigseg.io.store import open_array, open_store
@@ -163,6 +165,23 @@ def test_stores_of_arrays_can_be_sent_to_workers(place: Store) -> None:
     assert not [secret for secret in secrets if secret.encode() in sent]
     assert pickle.loads(sent)[:].sum() == 0
     assert pickle.loads(pickle.dumps(open_store(url))) == open_store(url)
+
+
+def test_parts_of_shards_are_what_was_written(
+    place: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shards, "REQUEST", 100)  # bytes; so small a shard would be read whole
+    monkeypatch.setattr(shards, "END", 0)
+    url, numbers = files.join(place.url, "shards"), np.arange(4096, dtype=np.uint32).reshape(64, 64)
+    made = zarr.create_array(
+        open_store(url, read_only=False), shape=(64, 64), chunks=(8, 8), shards=(32, 64), dtype="u4"
+    )
+    made[:] = numbers
+    array = open_array(url)
+    for box in (np.s_[:9, :9], np.s_[3:60, 60:], np.s_[3:60, 60:], np.s_[:]):
+        np.testing.assert_array_equal(array[box], numbers[box])
+    made[:32] = 7
+    np.testing.assert_array_equal(array[:9, :9], 7)
 
 
 def test_wrong_credentials_are_a_sentence_without_them(
