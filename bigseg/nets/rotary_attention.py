@@ -32,7 +32,7 @@ class Rotations(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         exact = self.periods
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.periods.dtype != exact.dtype:  # of bfloat16, angles would be off by a degree
+        if self.periods.dtype != exact.dtype:  # of bfloat16, angles would be off by half a degree
             self.periods = exact.to(self.periods.device)
         return self
 
