@@ -209,6 +209,8 @@ def held(rows: list[dict[str, Any]]) -> int:
 
 def show_memory(rows: list[dict[str, Any]]) -> None:
     """Print what volumes took, and how much more than the smallest of the same blocks."""
+    if not rows:
+        raise SystemExit("Nothing has been measured yet; give --sizes.")
     print(
         "| GiB | shape | blocks of | blocks | of these inside | objects | largest worker MB "
         "| driver MB | ledger objects | ledger kB | clock s per GiB | blocks' s per GiB "

@@ -15,6 +15,7 @@ from bigseg import files
 from bigseg.io import shards
 from bigseg.io.shards import join
 from bigseg.io.store import open_array, open_store
+from bigseg.opened import remembering
 from tests.contracts.flaky import Proxy, proxy
 from tests.contracts.stores import store
 
@@ -80,6 +81,17 @@ def test_a_whole_shard_is_one_request(image: str, counted: tuple[str, Proxy]) ->
 def test_an_index_is_read_once_and_chunks_together(image: str, counted: tuple[str, Proxy]) -> None:
     corner, next_to_it = box((0, 16), (0, 16), (0, 16)), box((0, 16), (16, 32), (0, 16))
     assert gets(image, counted, corner, corner, next_to_it) == [2, 1, 1]
+
+
+def test_blocks_of_a_step_share_indexes_and_the_next_step_looks_anew(
+    image: str, counted: tuple[str, Proxy]
+) -> None:
+    corner = box((0, 16), (0, 16), (0, 16))
+    found = []
+    for step in ("label", "label", "write"):
+        with remembering(step):
+            found += gets(image, counted, corner)
+    assert found == [2, 1, 2]
 
 
 def test_what_lies_far_apart_in_a_shard_is_not_read_through(
