@@ -191,7 +191,10 @@ def _sentence(problem: Mapping[str, Any], known: Sequence[str]) -> str:
         return f"'{key}' is not a setting; the settings are {', '.join(known)}."
     if problem["type"] == "missing":
         return f"'{key}' is missing."
-    return f"'{key}' is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}."
+    message = problem["msg"].removeprefix("Value error, ")
+    if not key:  # it is of several settings together
+        return f"These settings do not fit each other: {message}."
+    return f"'{key}' is {problem['input']!r}: {message}."
 
 
 def read_config(url: str) -> dict[str, Any]:
