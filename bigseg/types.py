@@ -48,8 +48,9 @@ class Stage(Protocol):
     """A step of the data's way; a module `bigseg.stages.NAME` with these six names is one.
 
     Where later steps can do without a block, it has a seventh, `leave_out(spec, block)`: it stores
-    what a block without anything in it would, over what a failure may have left, and returns the
-    same facts as `block`.
+    what can be made of a block that keeps failing, mostly that nothing is in it, over what a
+    failure may have left, and returns the same facts as `block`. Who drives the run calls it, so
+    it should be cheap.
     """
 
     Spec: type[Any]

@@ -30,6 +30,7 @@ from bigseg.run.breaker import GIVE_UP_FIRST, alike, too_many
 from bigseg.run.folder import Run, Step
 from bigseg.run.ledger import Ledger
 from bigseg.run.records import StepFacts
+from bigseg.run.tidying import Tidying
 from bigseg.run.worker import (
     Outcome,
     Work,
@@ -173,6 +174,7 @@ def run_step(
     prepare_step(run, step)
     pending = ordered(tally.left, tally.failed, GIVE_UP_FIRST)
     failed: list[Outcome] = []
+    done = tally.done
     purpose = uuid.uuid4().hex  # all has been prepared, and nobody makes it anew till the end
     for attempt in range(tries):
         queue = Batches(pending, group.workers)
@@ -187,8 +189,9 @@ def run_step(
             purpose=purpose,
         )
         task = carried(work)  # with how buckets are reached
-        with closing(group.execute(task, queue)) as results:
+        with closing(group.execute(task, queue)) as results, Tidying(ledger, done) as tidying:
             outcomes = _named(step, ledger, _taken_back(queue, chain.from_iterable(results)))
+            outcomes = tidying.heeding(outcomes)
             if attempt == 0:
                 known = frozenset(tally.failed.tolist())
                 outcomes = _unless_hopeless(step, outcomes, known, some_done=tally.count > 0)
@@ -196,6 +199,8 @@ def run_step(
         pending = np.array([outcome.number for outcome in failed], np.int64)
         if not failed:
             return
+        done = np.ones(blocks, bool)
+        done[pending] = False
     if not may_leave_out():
         raise BlocksFailed(step.name, {o.block: o.error for o in failed}, run.url)
     _leave_out(run, step, failed, listen)

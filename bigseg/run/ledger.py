@@ -205,6 +205,13 @@ class Ledger:
                 now = self
         return now
 
+    def compact_folder(self, folder: str) -> None:
+        """Put the records of one folder together."""
+        paths = [f"{folder}/{name}" for name in files.names(files.join(self.url, folder))]
+        found = [name for name in self._parsed(paths) if name.kind == "json"]
+        if len(found) > 1:
+            self._compact(folder, found)
+
     def _compact(self, folder: str, found: list[Name]) -> None:
         lines = {n: json.dumps(record) for n, record in self.read(folder, found).items()}
         kept = {name.path for name in names.of_many(sorted(lines))}

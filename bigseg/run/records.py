@@ -9,13 +9,14 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from threading import Event, Lock, Thread
 from types import TracebackType
 from typing import overload
 
 from bigseg.errors import NotFound
-from bigseg.run.ledger import Ledger, line
+from bigseg.run.ledger import LOOKS, Ledger, line
 from bigseg.run.names import GROUP
 from bigseg.types import Facts
 
@@ -154,8 +155,17 @@ class StepFacts(Records):
 def sample(ledger: Ledger, most: int) -> list[Facts]:
     """At most `most` records of blocks that are done, spread evenly over the objects they are in.
 
-    Of the objects themselves at most `most` are read.
+    Of the objects themselves at most `most` are read. If some are put together meanwhile, it looks
+    again.
     """
+    for _ in range(LOOKS - 1):
+        with suppress(NotFound):
+            return _sample(ledger, most)
+        ledger = Ledger(ledger.url)
+    return _sample(ledger, most)
+
+
+def _sample(ledger: Ledger, most: int) -> list[Facts]:
     found = [name for names in ledger.listing().values() for name in names]
     chosen = found[:: max(-(-len(found) // most), 1)]
     if not chosen:

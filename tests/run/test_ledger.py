@@ -234,3 +234,11 @@ def test_any_order_of_recording_and_putting_together_tells_the_same(
             n: r for f, found in ledger.listing().items() for n, r in ledger.read(f, found).items()
         }
         assert read == {n: {"block": n, "facts": n} for n in done}
+
+
+def test_a_sample_is_taken_while_others_put_together(ledger: Ledger) -> None:
+    for number in range(20):
+        ledger.record(number, {"number": number})
+    listed = ledger.listed()
+    ledger.compact()
+    assert [record["block"] for record in sample(listed, 20)] == list(range(20))
