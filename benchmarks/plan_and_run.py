@@ -23,7 +23,8 @@ from skimage.io import imread
 import bigseg
 from bigseg.io.convert import convert
 
-SAMPLES = {2: ("nuclei2d", "yx", (512, 512)), 3: ("embryo3d", "zyx", (51, 128, 128))}
+SAMPLES = {2: ("nuclei2d", "yx", (512, 512)), 3: ("embryo3d", "zyx", (51, 96, 96))}
+"""Blocks do not end where the repeated volume does: there is nothing that they could cut."""
 PLAN = """
 import json, sys
 from bigseg.jobs.plan import plan_segmentation

@@ -195,9 +195,15 @@ def costs_of(first: Trial, tiny: Trial, large: Trial, shape: Index, seconds: flo
 
 def _kind(found: Tables, load: Load) -> Kind:
     """What tables of one kind take: a line through their sizes, over their rows."""
-    rows, _, sizes = np.array(found, np.float64).T
-    each, row = line(rows, sizes)
-    return Kind(each, row, rows.sum() / max(load.seen or load.work, 1))
+    each, row = line_of(found)
+    return Kind(each, row, sum(rows for rows, *_ in found) / max(load.seen or load.work, 1))
+
+
+def line_of(found: Tables) -> tuple[float, float]:
+    """Bytes of a table, and of each of its rows; empty ones are smaller than any line says."""
+    full = [one for one in found if one[0]] or found
+    rows, _, sizes = np.array(full, np.float64).T
+    return line(rows, sizes)
 
 
 def line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
@@ -211,7 +217,7 @@ def line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
 def _column(trial: Trial) -> float:
     """Bytes of a column of a table, whatever is in it."""
     each = [
-        line(*np.array(found, np.float64).T[[0, 2]])[0] / max(columns for _, columns, _ in found)
+        line_of(found)[0] / max(columns for _, columns, _ in found)
         for found in trial.blockwise.values()
     ]
     return max(each, default=COLUMN)
