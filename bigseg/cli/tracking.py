@@ -174,6 +174,15 @@ def track(
         bool,
         typer.Option("--no-divisions", help="Objects do not divide.", rich_help_panel=LINKS),
     ] = False,
+    merging: Annotated[
+        bool,
+        typer.Option(
+            "--merging",
+            help="Two objects may become one, as where two that touch are drawn as one. Global "
+            "mode only; GEFF, napari and tables say it, a CTC folder cannot.",
+            rich_help_panel=LINKS,
+        ),
+    ] = False,
     min_length: Annotated[
         int | None,
         typer.Option(
@@ -272,6 +281,7 @@ def track(
         max_step=max_step,
         max_division=max_division,
         divisions=False if no_divisions else None,
+        merging=merging or None,
         brightness=brightness or None,
         min_length=min_length,
         edits=edits,

@@ -48,14 +48,17 @@ class Tracked:
     """Of these, how many were solved; solutions of the others were there."""
     sources: tuple[int, ...] = ()
     """Objects that were taken from the labels, and from each alternative."""
+    merges: int = 0
+    """Tracks that two others became, where that was asked for."""
 
     def text(self) -> str:
         """Say it to a person."""
         counts = ", ".join(map(str, self.sources[1:]))
         taken = f"{self.sources[0]} objects of the labels, {counts} of alternatives\n"
+        merges = f"{self.merges} merges, " if self.merges else ""
         return (
-            f"{self.tracks} tracks in {self.lineages} lineages, {self.divisions} divisions, in "
-            f"{self.seconds:.1f} s\n"
+            f"{self.tracks} tracks in {self.lineages} lineages, {self.divisions} divisions, "
+            f"{merges}in {self.seconds:.1f} s\n"
             f"{taken if counts else ''}"
             f"{self.solved} of {self.parts} parts linked anew\n"
             f"result  {self.labels}\n"
@@ -235,4 +238,5 @@ def _result(run: Run, target: str, seconds: float) -> Tracked:
         parts=int(linked["parts"]),
         solved=int(linked["parts"]) - int(linked["kept"]),
         sources=tuple(facts.get("sources", ())),
+        merges=int(facts.get("merges", 0)),
     )

@@ -7,6 +7,7 @@ from math import sqrt
 
 from bigseg.core.tracking.costs import Model, Spread
 from bigseg.core.tracking.link import Settings
+from bigseg.core.tracking.rates import GUESS
 from bigseg.errors import SpecError
 from bigseg.io.track_costs import read_costs
 from bigseg.plans.steps import Step
@@ -39,6 +40,7 @@ def learning(
         gap=spec.gap - 1,  # frames in which an object may be missed
         neighbours=NEIGHBOURS + (sources - 1) * MORE_NEIGHBOURS,
         divisions=spec.divisions,
+        merging=spec.merging,
         brightness=spec.brightness,
         max_move=spec.max_step,
         max_division=spec.max_division,
@@ -66,7 +68,9 @@ def known_costs(spec: TrackSpec) -> Model | None:
         for frames in range(model.gap + 1, spec.gap + 1)
     ]
     divides = model.divides if spec.divisions else 0.0
-    model = replace(model, steps=(*model.steps[: spec.gap], *longer), divides=divides)
+    merges = (model.merges or GUESS["merges"]) if spec.merging else 0.0
+    steps = (*model.steps[: spec.gap], *longer)
+    model = replace(model, steps=steps, divides=divides, merges=merges)
     return model if spec.brightness else replace(model, brightness=None)
 
 

@@ -50,6 +50,8 @@ class TrackSpec(BaseModel):
     """Farthest that a daughter lies from its mother a frame before; None: estimated."""
     divisions: bool = True
     """Whether objects may divide."""
+    merging: bool = False
+    """Whether two objects may become one; global mode only, and no CTC folder can say it."""
     brightness: bool = False
     """Whether objects keep their brightness, so that it helps to tell them apart. Cells that divide
     do not."""
@@ -75,6 +77,17 @@ class TrackSpec(BaseModel):
     """Frames that one task solves."""
     objects_per_block: Annotated[int, Field(ge=100)] = 20_000
     """Detections that one task solves, about."""
+
+    @model_validator(mode="after")
+    def _merged(self) -> TrackSpec:
+        if self.merging and self.mode != "global":
+            raise ValueError("objects can only merge in mode global")
+        if self.merging and self.ctc is not None:
+            raise ValueError(
+                "a CTC folder has one parent for a track at most, so it cannot say that objects "
+                "merge; leave ctc or merging out (tracks.geff says it)"
+            )
+        return self
 
     @model_validator(mode="after")
     def _segmented(self) -> TrackSpec:

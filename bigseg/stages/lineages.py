@@ -172,10 +172,11 @@ def block(spec: Spec, block: Block, data: Found) -> Facts:
     """Number tracks and lineages, and write their tables."""
     others = len(data.deleted) + data.rivals
     rejected = int((~data.keep).sum()) - others
-    found = _lineages(data)
+    merging = spec.linked.learned.settings.merging
+    found = _lineages(data, merging)
     if spec.min_length > 1:
         data = data.some(_long_enough(data.keep, found, spec.min_length))
-        found = _lineages(data)
+        found = _lineages(data, merging)
     _write_tables(spec, data, found)
     _write_ids(spec, data, found)
     if spec.fill_gaps:
@@ -190,6 +191,7 @@ def block(spec: Spec, block: Block, data: Found) -> Facts:
         "tracks": len(found),
         "lineages": int(found.lineage.max(initial=0)),
         "divisions": int((found.daughters > 1).sum()),
+        "merges": int((found.other_parent > 0).sum()),
         "links": len(data.links),
         "dropped_links": data.dropped,
     }
@@ -224,12 +226,12 @@ class _Rows:
         return frame.astype(np.int64) * max(len(self.names), 1) + name
 
 
-def _lineages(data: Found) -> Lineages:
+def _lineages(data: Found, merging: bool) -> Lineages:
     """Lineages of the objects that are kept."""
     row = np.cumsum(data.keep) - 1
     links = row[data.links[data.keep[data.links].all(axis=1)]]
     frame, label = (data.table[name][data.keep] for name in ("frame", "label"))
-    return lineages(frame, label, links)
+    return lineages(frame, label, links, merging=merging)
 
 
 def _long_enough(keep: Bools, found: Lineages, least: int) -> Bools:

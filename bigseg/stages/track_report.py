@@ -87,7 +87,7 @@ def make_page(spec: Spec) -> str:
         f"Tracks: {name}",
         [
             f'<h1>{name}</h1><p class="sub">Tracked by bigseg, {escape(spec.settings.labels)}</p>',
-            _summary(found, steps),
+            _summary(spec, found, steps),
             "" if spec.write is None else _overview(spec, spec.write),
             _trees(spec, found),
             "" if spec.write is None else _divisions(spec, spec.write, table, found),
@@ -101,7 +101,7 @@ def make_page(spec: Spec) -> str:
     )
 
 
-def _summary(found: Lineages, steps: Sequence[StepTimes]) -> str:
+def _summary(spec: Spec, found: Lineages, steps: Sequence[StepTimes]) -> str:
     facts = {step.name: step.finished for step in steps}
     counted = facts.get("lineages", {})
     solved = facts.get("link", {})
@@ -114,6 +114,8 @@ def _summary(found: Lineages, steps: Sequence[StepTimes]) -> str:
     ]
     if counted.get("rivals"):
         numbers.append((f"{counted['rivals']:,}", "objects given up for rivals"))
+    if spec.settings.merging:
+        numbers.append((f"{counted.get('merges', 0):,}", "merges"))
     if solved.get("worst_gap") is not None:
         numbers.append((f"{solved['worst_gap']:.2g}", "farthest from the optimum, of all parts"))
     return page.strip(numbers)
@@ -130,7 +132,8 @@ def _overview(spec: Spec, write: write_tracks.Spec) -> str:
 
 def _trees(spec: Spec, found: Lineages) -> str:
     drawing, count = lineage_trees(found, spec.frames)
-    note = f"The {count} largest lineages: time runs to the right, a fork is a division."
+    merge = ", where two lines meet a merge" if spec.settings.merging else ""
+    note = f"The {count} largest lineages: time runs to the right, a fork is a division{merge}."
     return page.heading("Lineages", note if count else "") + drawing
 
 
@@ -188,6 +191,8 @@ def _learned(run: Run) -> str:
         (f"Share that {what}", f"{100 * getattr(model, name):.3g} %")
         for name, what in percent.items()
     ]
+    if model.merges:
+        rows.append(("Share that two became", f"{100 * model.merges:.3g} %"))
     rows.append(("Usual step", f"{model.steps[0].scale:.3g}"))
     rows.append(("Usual distance of daughters", f"{np.exp(model.separation[0]):.3g}"))
     spec = next(step.spec for step in run.steps if isinstance(step.spec, learn.Spec))

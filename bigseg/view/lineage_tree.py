@@ -1,4 +1,7 @@
-"""Draw lineages as trees: time to the right, a line for each track, a fork for each division."""
+"""Draw lineages as trees: time to the right, a line for each track, a fork for each division.
+
+A track that two merged into has a line from each; it lies beside the first.
+"""
 
 from __future__ import annotations
 
@@ -98,6 +101,9 @@ def _tree(
     """Lines of one lineage, in the colour that its first track has everywhere."""
     parts = []
     tints = colours(tracks + 1)
+    parents: dict[int, list[int]] = {}
+    for parent, child in (found.joints[np.isin(found.joints[:, 1] - 1, tracks)] - 1).tolist():
+        parents.setdefault(child, []).append(parent)
     for track, tint in zip(tracks.tolist(), tints, strict=True):
         y = (top + place[track]) * STEP + 10
         colour = "rgb({},{},{})".format(*tint.tolist())
@@ -107,8 +113,7 @@ def _tree(
             f'<line x1="{begin:.1f}" x2="{max(end, begin + 2):.1f}" y1="{y:.1f}" y2="{y:.1f}" '
             f'stroke="{colour}" stroke-width="3"><title>{title}</title></line>'
         )
-        parent = int(found.parent[track]) - 1
-        if parent >= 0:
+        for parent in parents.get(track, []):
             x, y0 = _x(found.end[parent], frames), (top + place[parent]) * STEP + 10
             parts.append(
                 f'<path d="M{x:.1f} {y0:.1f}L{begin:.1f} {y:.1f}" stroke="{colour}" fill="none"/>'

@@ -70,7 +70,8 @@ def track_table(found: Lineages, position: Floats, *, interval: float = 1.0) -> 
     Returns
     -------
     dict of arrays
-        track, begin, end (frames), parent (0 for none), lineage, generation, daughters,
+        track, begin, end (frames), parent (0 for none), `other_parent` (the second one, where two
+        objects became one), lineage, generation, daughters,
         `detections`, `missed` frames between begin and end; `division`, the frame of its last
         detection if it divides, else -1; `cycle`, the time from its first detection to its division
         where it was born of one, else nan; `path`, the length of its way, `net`, the distance from
@@ -94,6 +95,7 @@ def track_table(found: Lineages, position: Floats, *, interval: float = 1.0) -> 
         "begin": found.begin,
         "end": found.end,
         "parent": found.parent,
+        "other_parent": found.other_parent,
         "lineage": found.lineage,
         "generation": found.generation,
         "daughters": found.daughters,

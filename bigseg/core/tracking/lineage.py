@@ -66,6 +66,13 @@ class Lineages:
         return len(self.begin)
 
     @property
+    def other_parent(self) -> Ints:
+        """(tracks,) the second track that merged into this one, 0 for none."""
+        other = np.zeros(len(self), np.int64)
+        other[self.joints[:, 1] - 1] = self.joints[:, 0]
+        return np.where(other == self.parent, 0, other)
+
+    @property
     def parental(self) -> NDArray[np.bool_]:
         """(m,) whether a link leads from one track to another."""
         return np.asarray(self.track[self.links[:, 0]] != self.track[self.links[:, 1]])
