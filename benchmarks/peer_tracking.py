@@ -116,33 +116,30 @@ def ultrack(data: Data) -> np.ndarray:
 
     Each detection is one component of the foreground, and so has one hypothesis: no two touch.
     """
+    import sqlalchemy
     import ultrack as peer
-    from scipy.spatial import cKDTree
-    from skimage.measure import regionprops
+    from ultrack.core.database import NodeDB
     from ultrack.tracks.gap_closing import close_tracks_gaps
 
-    frame = data["frame"]
     labels, label, voxel = _stack(data)
-    objects = [regionprops(one) for one in labels]
-    area = [r.area for frame_of in objects for r in frame_of]
-    with tempfile.TemporaryDirectory() as folder:
+    area = np.concatenate([np.unique(one[one > 0], return_counts=True)[1] for one in labels])
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
         config = peer.MainConfig()
         config.data_config.working_dir = Path(folder)
-        config.segmentation_config.min_area = int(min(area))
-        config.segmentation_config.max_area = int(max(area)) + 1
+        config.segmentation_config.min_area = int(area.min())
+        config.segmentation_config.max_area = int(area.max()) + 1
         config.linking_config.max_distance = float(max(data["move"], data["division"]))
         config.tracking_config.n_threads = 1
         tracker = peer.Tracker(config)
         tracker.track(labels=labels, scale=voxel)
         found = tracker.to_pandas()
+        with sqlalchemy.create_engine(config.data_config.database_path).connect() as base:
+            nodes = base.execute(sqlalchemy.select(NodeDB.id, NodeDB.t, NodeDB.pickle)).all()
+    row = {(t, i): k for k, (t, i) in enumerate(zip(data["frame"], label, strict=True))}
+    places = {i: (t, *(axis[0] for axis in node.mask_indices())) for i, t, node in nodes}
+    found["row"] = [row[places[i][0], labels[places[i]]] for i in found["id"]]
     axes = ["z", "y", "x"][-(labels.ndim - 1) :]
-    row = {(t, i): k for k, (t, i) in enumerate(zip(frame, label, strict=True))}
-    found["row"] = -1
-    for t, here in enumerate(objects):
-        mine = found["t"] == t
-        if here and mine.any():
-            _, which = cKDTree([r.centroid for r in here]).query(found.loc[mine, axes])
-            found.loc[mine, "row"] = [row[t, here[k].label] for k in which]
     closed = close_tracks_gaps(found, GAP, float(data["move"]), axes, scale=voxel)
     # Nodes that fill a gap are copies of the one before.
     closed = closed.sort_values(["track_id", "t"]).drop_duplicates("row")

@@ -56,17 +56,16 @@ def compare(
     sets: Mapping[str, Callable[[], Series]], sides: list[str], jobs: int
 ) -> dict[str, dict[str, Result]]:
     """Results by set and side; as many sides at a time as there are jobs."""
-    found: dict[str, dict[str, Result]] = {}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+        found = {}
         for name, load in sets.items():
-            series = load()
-            one = partial(_one, name, series, Path(folder))
-            found[name] = dict(zip(sides, pool.map(one, sides), strict=True))
-    return found
+            one = partial(_one, name, load(), Path(folder))
+            found[name] = {side: pool.submit(one, side) for side in sides}
+        return {name: {s: f.result() for s, f in of.items()} for name, of in found.items()}
 
 
 def _one(name: str, series: Series, folder: Path, side: str) -> Result:
-    linked = run(side, series, folder / side)
+    linked = run(side, series, folder / f"{name} {side}")
     if isinstance(linked, str):
         result: Result = linked
     else:
