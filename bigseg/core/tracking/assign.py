@@ -15,7 +15,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from bigseg.core.tracking import pieces, program
-from bigseg.core.tracking.candidates import Candidates, join
+from bigseg.core.tracking.candidates import Candidates, join, taken
 from bigseg.core.tracking.costs import Nodes
 from bigseg.core.tracking.detections import Bools, Floats, Ints
 from bigseg.core.tracking.program import Chosen
@@ -24,9 +24,7 @@ BATCH = 2000
 """Candidates of a program, about."""
 
 
-def solve(
-    c: Candidates, n: Nodes, open_ended: Nodes, conflicts: Ints | None, seconds: float
-) -> Candidates:
+def solve(c: Candidates, n: Nodes, open_ended: Nodes, seconds: float) -> Candidates:
     """Choose among candidates between successive frames only.
 
     Parameters
@@ -35,8 +33,6 @@ def solve(
         Candidates, and costs of the detections.
     open_ended
         The same, if who has no link to the next frame may be missed there.
-    conflicts
-        (m, 2) detection, set: of a set the one remains whose links gain most.
     seconds
         For a program, where one is needed.
     """
@@ -45,39 +41,25 @@ def solve(
         c.source, c.target, c.gain + ends[c.source] + starts[c.target],
         c.mother, c.daughters, c.born + ends[c.mother] + starts[c.daughters].sum(axis=1),
     )  # fmt: skip
-    c = _taken(c, c.gain < 0, c.born < 0)
-    sure = np.zeros(len(n.appear))
-    found = _best(c, sure, seconds)
-    if conflicts is not None and len(conflicts):
-        real = _compatible(found, conflicts, len(n.appear))
-        found = _best(_among(c, real), sure, seconds)
-    return found
+    c = taken(c, c.gain < 0, c.born < 0)
+    return _best(c, np.zeros(len(n.appear)), seconds)
 
 
-def open_ends(near: Candidates, size: int, conflicts: Ints | None) -> tuple[Bools, Bools]:
+def open_ends(near: Candidates, real: Bools) -> tuple[Bools, Bools]:
     """Which detections may have a gap after them, and which before, once `near` is chosen.
 
-    Those without a way out, and without a way in; daughters, too, as one of two may be somebody
-    else, who was missed for some frames.
+    Those `real` without a way out, and without a way in; daughters, too, as one of two may be
+    somebody else, who was missed for some frames.
     """
-    out, into = np.ones(size, np.bool_), np.ones(size, np.bool_)
+    out, into = real.copy(), real.copy()
     out[near.source] = out[near.mother] = False
     into[near.target] = False
-    if conflicts is not None and len(conflicts):
-        # Whose rivals have links is out of the race.
-        linked = ~out | ~into
-        linked[near.daughters] = True
-        taken = np.unique(conflicts[linked[conflicts[:, 0]], 1])
-        rivals = conflicts[np.isin(conflicts[:, 1], taken), 0]
-        rivals = rivals[~linked[rivals]]
-        out[rivals] = into[rivals] = False
     return out, into
 
 
 def with_gaps(
-    near: Candidates, c: Candidates, gaps: Candidates, n: Nodes, conflicts: Ints | None,
-    seconds: float,
-) -> tuple[Candidates, Chosen]:  # fmt: skip
+    near: Candidates, c: Candidates, gaps: Candidates, n: Nodes, real: Bools, seconds: float
+) -> tuple[Candidates, Chosen]:
     """Close what is open where that is worth it, and say what the outcome is.
 
     Parameters
@@ -88,7 +70,9 @@ def with_gaps(
         What it was chosen from.
     gaps
         Candidates between `open_ends`.
-    n, conflicts, seconds
+    real
+        (n,) False for those that others are instead; see `rivals.decided`.
+    n, seconds
         As for `solve`.
 
     Returns
@@ -98,11 +82,7 @@ def with_gaps(
     """
     size = len(n.appear)
     found = _best(join([_still(near, c, size), gaps]), _doubted(near, n), seconds)
-    real = np.ones(size, np.bool_)
-    if conflicts is not None and len(conflicts):
-        real = _compatible(found, conflicts, size)
-        found = _among(found, real)
-    return found, _outcome(found, n, real, conflicts)
+    return found, _outcome(found, n, real)
 
 
 def _still(near: Candidates, c: Candidates, size: int) -> Candidates:
@@ -119,7 +99,7 @@ def _still(near: Candidates, c: Candidates, size: int) -> Candidates:
     born = (same | (origin[c.daughters] < 0)).all(axis=1)
     born &= same.any(axis=1) | ~goes[c.mother]
     open_before = (origin[c.target] < 0) & ~goes[c.source]
-    return _taken(c, (origin[c.target] == c.source) | open_before, born)
+    return taken(c, (origin[c.target] == c.source) | open_before, born)
 
 
 def _doubted(near: Candidates, n: Nodes) -> Floats:
@@ -130,7 +110,7 @@ def _doubted(near: Candidates, n: Nodes) -> Floats:
     return np.where(out & into, 0, np.maximum(n.appear + n.disappear - n.false, 0))
 
 
-def _outcome(c: Candidates, n: Nodes, real: Bools, conflicts: Ints | None) -> Chosen:
+def _outcome(c: Candidates, n: Nodes, real: Bools) -> Chosen:
     """What it is to have chosen all candidates; what has no link and is too dear is rejected."""
     linked = np.zeros(len(real), np.bool_)
     for rows in (c.source, c.target, c.mother, c.daughters):
@@ -138,8 +118,6 @@ def _outcome(c: Candidates, n: Nodes, real: Bools, conflicts: Ints | None) -> Ch
     saved = n.appear + n.disappear - n.false
     real = real & (linked | (saved <= 0))
     counted = real & (saved > 0)
-    if conflicts is not None:
-        counted[conflicts[:, 0]] = real[conflicts[:, 0]]
     value = float(c.gain.sum() + c.born.sum() + saved[counted].sum())
     every = np.ones(len(c.source), np.bool_), np.ones(len(c.mother), np.bool_)
     return Chosen(*every, real, value, -np.inf, 0)
@@ -154,14 +132,14 @@ def _best(c: Candidates, doubted: Floats, seconds: float) -> Candidates:
     ends, doubted = (c.source, c.target, c.mother, c.daughters), doubted.copy()
     left = certain(ends, c.gain, c.born, doubted, sure)
     if not left[0].any() and not left[1].any():
-        return _taken(c, sure[0], sure[1])
-    rest = _taken(c, *left)
+        return taken(c, sure[0], sure[1])
+    rest = taken(c, *left)
     chosen, done = _tried(rest, doubted)
     numbers = np.flatnonzero(left[0]), np.flatnonzero(left[1])
     for k in (0, 1):
         sure[k][numbers[k][chosen[k]]] = True
     numbers = numbers[0][~done[0]], numbers[1][~done[1]]
-    batches = _batches(_taken(rest, ~done[0], ~done[1]), doubted)
+    batches = _batches(taken(rest, ~done[0], ~done[1]), doubted)
     orders = [np.argsort(batch, kind="stable") for batch in batches]
     last = max(int(batch.max(initial=-1)) for batch in batches) + 1
     bounds = [np.searchsorted(b[o], range(last + 1)) for b, o in zip(batches, orders, strict=True)]
@@ -176,7 +154,7 @@ def _best(c: Candidates, doubted: Floats, seconds: float) -> Candidates:
         links, divisions = _program(part, doubted, seconds)
         sure[0][a[links]] = True
         sure[1][b[divisions]] = True
-    return _taken(c, *sure)
+    return taken(c, *sure)
 
 
 def _pieces(c: Candidates, doubted: Floats) -> Ints:
@@ -233,20 +211,6 @@ def _program(c: Candidates, doubted: Floats, seconds: float) -> tuple[Bools, Boo
     nodes = Nodes(doubted[some], nothing, nothing, None)
     chosen = program.solve(small, nodes, None, seconds)
     return chosen.links, chosen.divisions
-
-
-def _taken(c: Candidates, links: Bools, divisions: Bools) -> Candidates:
-    return Candidates(
-        c.source[links], c.target[links], c.gain[links],
-        c.mother[divisions], c.daughters[divisions], c.born[divisions],
-    )  # fmt: skip
-
-
-def _among(c: Candidates, real: Bools) -> Candidates:
-    """Candidates all of whose ends are real."""
-    return _taken(
-        c, real[c.source] & real[c.target], real[c.mother] & real[c.daughters].all(axis=1)
-    )
 
 
 @njit(cache=True, nogil=True)
@@ -353,23 +317,3 @@ def _two_least(two, value):  # type: ignore[no-untyped-def]
 def _other(two, value):  # type: ignore[no-untyped-def]
     """The least but for `value` itself, which is one of them."""
     return two[1] if two[0] == value else two[0]
-
-
-def _compatible(c: Candidates, conflicts: Ints, size: int) -> Bools:
-    """Of each set of conflicts keep the detection whose links gain most, one after the other."""
-    worth = np.zeros(size)
-    np.add.at(worth, c.source, c.gain)
-    np.add.at(worth, c.target, c.gain)
-    np.add.at(worth, c.mother, c.born)
-    np.add.at(worth, c.daughters.ravel(), np.repeat(c.born / 2, 2))
-    real = np.ones(size, np.bool_)
-    members: dict[int, list[int]] = {}
-    sets: dict[int, list[int]] = {}
-    for row, group in conflicts.tolist():
-        members.setdefault(group, []).append(row)
-        sets.setdefault(row, []).append(group)
-    for row in sorted(sets, key=lambda r: (worth[r], r)):
-        if real[row]:
-            rivals = {r for group in sets[row] for r in members[group]} - {row}
-            real[list(rivals)] = False
-    return real

@@ -368,12 +368,10 @@ def solve(
         real = rivals.decided(c, n, d.conflicts, settings.seconds)
         c = candidates.among(c, real)
         patient = costs.nodes(d, open_ended(model), ends)
-        near = assign.solve(c, n, patient, None, settings.seconds)
-        out, into = assign.open_ends(near, len(d), None)
-        left = out & real, into & real
+        near = assign.solve(c, n, patient, settings.seconds)
+        left = assign.open_ends(near, real)
         more = candidates.join([candidates.over_gaps(*known, t, left) for t in frames])
-        c, chosen = assign.with_gaps(near, c, allowed(more, bans), n, None, settings.seconds)
-        chosen = replace(chosen, real=chosen.real & real)
+        c, chosen = assign.with_gaps(near, c, allowed(more, bans), n, real, settings.seconds)
     else:
         c = candidates.join([candidates.leaving(d, n, model, reach, drift, t) for t in frames])
         c = allowed(c, bans)

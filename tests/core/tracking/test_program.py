@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bigseg.core.tracking import assign, program
-from bigseg.core.tracking.candidates import Candidates, none
+from bigseg.core.tracking.candidates import Candidates, among, none, taken
 from bigseg.core.tracking.costs import Nodes
+from bigseg.core.tracking.rivals import decided
 
 SOURCES, TARGETS = 3, 4
 
@@ -91,8 +92,10 @@ def test_no_solution_is_better(problem) -> None:
 
 
 def fastly(c, n, conflicts) -> tuple[Candidates, program.Chosen]:
-    near = assign.solve(c, n, n, conflicts, 60.0)
-    return assign.with_gaps(near, c, none(), n, conflicts, 60.0)
+    real = decided(c, n, conflicts, 60.0)
+    c = among(c, real)
+    near = assign.solve(c, n, n, 60.0)
+    return assign.with_gaps(near, c, none(), n, real, 60.0)
 
 
 @given(problems())
@@ -113,9 +116,9 @@ def test_what_is_certain_is_in_a_best_choice(problem) -> None:
     ends = (c.source, c.target, c.mother, c.daughters)
     doubts = doubted.copy()
     left = assign.certain(ends, c.gain, c.born, doubts, sure)
-    rest = program.solve(assign._taken(c, *left), replace(n, appear=doubts)).value
-    taken = c.gain[sure[0]].sum() + c.born[sure[1]].sum() + (doubted - doubts).sum()
-    assert taken + rest == pytest.approx(program.solve(c, n).value)
+    rest = program.solve(taken(c, *left), replace(n, appear=doubts)).value
+    gained = c.gain[sure[0]].sum() + c.born[sure[1]].sum() + (doubted - doubts).sum()
+    assert gained + rest == pytest.approx(program.solve(c, n).value)
     assert not any((a & b).any() for a, b in zip(sure, left, strict=True))
 
 
@@ -124,7 +127,8 @@ def test_what_is_certain_is_in_a_best_choice(problem) -> None:
 def test_rounding_and_the_fast_mode_give_what_is_allowed(problem) -> None:
     c, n, conflicts = problem
     f, fast = fastly(c, n, conflicts)
-    found = value(f, n, conflicts, fast.links, fast.divisions, fast.real)
+    assert value(f, n, conflicts, fast.links, fast.divisions, fast.real) is not None
+    found = value(f, n, None, fast.links, fast.divisions, fast.real)
     assert found == pytest.approx(fast.value)
     built = program._build(c, n, conflicts)
     x = program._rounded(built, np.zeros(len(built.cost)))
