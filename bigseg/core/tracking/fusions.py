@@ -20,6 +20,7 @@ from bigseg.core.tracking.costs import Model, Nodes
 from bigseg.core.tracking.detections import Bools, Detections, Floats, Ints
 from bigseg.core.tracking.edits import Bans
 from bigseg.core.tracking.motion import Motion
+from bigseg.core.tracking.overlaps import union_share
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,12 @@ def _of_frame(
     if logs is not None and n.logs is not None and model.sizes is not None:
         whole = np.logaddexp(*logs) - n.logs[child]
         cost = cost + model.sizes.whole.cost(whole**2)
+    if d.overlaps is not None and d.size is not None and model.overlap is not None:
+        shared = d.overlaps.shared(one, child) + d.overlaps.shared(two, child)
+        sizes = d.size[one] + d.size[two] + d.size[child]
+        cost = cost + model.overlap.cost(union_share(shared, sizes))
     gain = cost - n.disappear[one] - n.disappear[two] - n.appear[child]
-    return Fusions(np.c_[one, two], child, np.asarray(gain)).some(gain < 0)
+    return Fusions(np.c_[one, two], child, np.asarray(gain)).some(np.asarray(gain < 0))
 
 
 def useful(f: Fusions, c: Candidates, size: int) -> Fusions:
