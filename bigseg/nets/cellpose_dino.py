@@ -153,7 +153,8 @@ class CellposeDino(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.tensor([30.0]), requires_grad=False))
         # The original rearranges pixels by a product with this constant, which files contain.
         self.W2 = nn.Parameter(
-            torch.eye(maps).view(maps, outputs, sizes.step, sizes.step), requires_grad=False
+            torch.eye(maps, device="cpu").view(maps, outputs, sizes.step, sizes.step),
+            requires_grad=False,
         )
         self.encoder = Encoder(sizes)
         self.out = nn.Linear(sizes.width, maps)

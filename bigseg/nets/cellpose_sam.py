@@ -144,7 +144,8 @@ class CellposeSam(nn.Module):
             self.register_parameter(name, nn.Parameter(torch.tensor([30.0]), requires_grad=False))
         # The original rearranges pixels by a product with this constant, which files contain.
         self.W2 = nn.Parameter(
-            torch.eye(maps).view(maps, outputs, sizes.patch, sizes.patch), requires_grad=False
+            torch.eye(maps, device="cpu").view(maps, outputs, sizes.patch, sizes.patch),
+            requires_grad=False,
         )
         self.encoder = Encoder(sizes)
         self.out = nn.Conv2d(sizes.neck, maps, 1)

@@ -26,7 +26,8 @@ class Rotations(nn.Module):
 
     def __init__(self, head: int) -> None:
         super().__init__()
-        exponents = torch.arange(head // 4) / (head // 4)
+        # Not on the device that tells shapes only: that would import a compiler, for a second.
+        exponents = torch.arange(head // 4, device="cpu") / (head // 4)
         self.register_buffer("periods", LONGEST_PERIOD**exponents)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
