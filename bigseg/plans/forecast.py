@@ -51,7 +51,7 @@ class Load:
     blocks: int
     block: Index
     work: float
-    """What its time follows: pixels of the network, voxels with halo, or voxels."""
+    """What its time follows: pixels of the network, voxels with halo, voxels; or tables read."""
     reads: tuple[Traffic, ...] = ()
     writes: tuple[Traffic, ...] = ()
     seen: int = 0
@@ -94,16 +94,17 @@ def _load(step: Step, share: Share) -> Load:
     spec, grid = step.spec, step.spec.grid
     count = next((count for kind, count in COUNTS if isinstance(spec, kind)), None)
     done = count(spec, share) if count else Counted(0.0)
+    small = table_requests(spec)
     return Load(
         step.name,
         step.stage,
         len(grid),
         grid.block,
-        done.work,
+        done.work or float(small[0]),
         done.reads,
         done.writes,
         _seen(spec) if isinstance(spec, Opinions) else 0,
-        table_requests(spec),
+        small,
     )
 
 

@@ -86,6 +86,7 @@ print(time.process_time(), peak_memory())
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_time_and_memory_are_those_of_the_run(tmp_path: Path, ndim: int) -> None:
     import json
