@@ -75,6 +75,7 @@ def read(path: Path) -> CellposeDino:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(
     not (PEER.exists() and DINOV3.exists()),
     reason="python benchmarks/peers.py makes what it needs",
