@@ -167,6 +167,8 @@ def _stack(data: Data) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
         for axis in range(1, labels.ndim):
             a, b = np.moveaxis(labels, axis, 0)[:-1], np.moveaxis(labels, axis, 0)[1:]
             a[(a != b) & (b > 0)] = 0
+        for one in labels:
+            _keep_largest(one)
         return labels, label, voxel
     from scipy.spatial import cKDTree
 
@@ -190,6 +192,18 @@ def _stack(data: Data) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
         for row in rows:
             labels[(t, *(place[row] + ball[far <= radius[row]]).T)] = label[row]
     return labels, label, (voxel,) * axes
+
+
+def _keep_largest(labels: np.ndarray) -> None:
+    """Of each label only its largest piece: others would compete; ultrack refuses single voxels."""
+    from scipy import ndimage
+
+    pieces, count = ndimage.label(labels > 0)
+    size, owner = np.bincount(pieces.ravel()), np.zeros(count + 1, labels.dtype)
+    owner[pieces.ravel()] = labels.ravel()
+    kept = {owner[piece]: piece for piece in np.argsort(size, kind="stable") if size[piece] > 1}
+    kept.pop(0, None)  # the background
+    labels[~np.isin(pieces, list(kept.values()))] = 0
 
 
 def _btrack_config(division: float) -> dict[str, Any]:

@@ -66,7 +66,8 @@ def run(side: str, series: Series, folder: Path, how: str = "link") -> dict[str,
     except subprocess.TimeoutExpired:
         return f"no result in {MOST_SECONDS} s"
     except subprocess.CalledProcessError as error:
-        return error.stderr.strip().splitlines()[-1] if error.stderr else "failed"
+        said = [line for line in error.stderr.splitlines() if "Error" in line]
+        return said[-1] if said else f"failed ({error.returncode})"
     return dict(np.load(target))
 
 

@@ -119,10 +119,11 @@ def check_series(series: Series, given: str) -> None:
         There is one frame only, or labels are negative.
     """
     if series.shape[0] == 1:
-        whole = ""
+        file, hint = "", ""
         if series.frames:
-            whole = f", {series.frames[0]}; if that file holds the whole series, give the file"
-        raise ImageError(f"{given} has a single frame, so there is nothing to track{whole}.")
+            file = f", {series.frames[0]}"
+            hint = "; if that file holds the whole series, give the file itself"
+        raise ImageError(f"{given} has a single frame{file}, so there is nothing to track{hint}.")
     _, z, y, x = (slice(0, min(n, u)) for n, u in zip(series.shape, series.unit, strict=True))
     series.read((slice(0, 1), z, y, x))
 

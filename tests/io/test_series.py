@@ -94,7 +94,7 @@ def test_an_empty_folder_is_refused(tmp_path):
 
 def test_a_folder_with_one_file_is_no_series(tmp_path):
     url = folder(tmp_path / "a", FRAMES[:1])
-    said = f"{url} has a single frame, so there is nothing to track, .*mask000.tif; if that file"
+    said = f"{url} has a single frame, .*mask000.tif, so there is nothing to track; if that file"
     with pytest.raises(ImageError, match=said):
         check_series(open_series(url), url)
 
