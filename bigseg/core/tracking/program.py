@@ -23,6 +23,8 @@ from bigseg.core.tracking.fusions import Fusions, none
 
 WHOLE = 1e-6
 """How far from a whole number still counts as whole."""
+WIDEST = 2_000
+"""Columns of an integer program from which on no more are freed."""
 _OPTIONS = {"output_flag": False, "threads": 1, "random_seed": 0, "mip_rel_gap": 1e-6}
 
 
@@ -86,7 +88,7 @@ def solve(
     fraction = np.minimum(relaxed, 1 - relaxed) > WHOLE
     x = np.round(relaxed)
     if fraction.any():
-        x = _mixed(program, relaxed, fraction, seconds)
+        x = _mixed(program, relaxed, bound, seconds)
     return _chosen(c, program, x, bound, int(fraction.sum()))
 
 
@@ -160,20 +162,38 @@ def _run(
     return (np.array(solver.getSolution().col_value) if done else None), bound
 
 
-def _mixed(p: _Program, relaxed: Floats, fraction: Bools, seconds: float) -> Floats:
-    """Solve again what is fractional and what touches it (two steps away), all else fixed."""
+def _mixed(p: _Program, relaxed: Floats, bound: float, seconds: float) -> Floats:
+    """Solve again what is fractional and what touches it (two steps away), all else fixed.
+
+    If that stays above the bound, what is fixed may stand in its way, and more of it is freed.
+    """
     shared = abs(p.matrix)
-    free = fraction
-    for _ in range(2):
-        free = shared.T @ ((shared @ free.astype(np.float64)) > 0) > 0
-    x = np.where(free, 0, np.round(relaxed))
+    free = np.minimum(relaxed, 1 - relaxed) > WHOLE
+    best, steps, before = _rounded(p, relaxed), 2, 0
+    while True:
+        for _ in range(steps):
+            free = shared.T @ ((shared @ free.astype(np.float64)) > 0) > 0
+        found = _freed(p, np.round(relaxed), free, seconds)
+        if found is None:
+            return best
+        if p.cost @ found < p.cost @ best:
+            best = found
+        size = int(free.sum())
+        if p.cost @ best <= bound + WHOLE or size == before or size > WIDEST:
+            return best
+        before, steps = size, 2 * steps
+
+
+def _freed(p: _Program, fixed: Floats, free: Bools, seconds: float) -> Floats | None:
+    """Solve for the free columns in whole numbers; None if there was no solution in time."""
+    x = np.where(free, 0, fixed)
     room = p.upper - p.matrix @ x
     part = p.matrix[:, np.flatnonzero(free)].tocsr()
     used = np.flatnonzero(np.diff(part.indptr))
     whole = np.ones(int(free.sum()), np.bool_)
     found, _ = _run(p.cost[free], part[used].tocsc(), room[used], whole, seconds)
     if found is None:
-        return _rounded(p, relaxed)
+        return None
     x[free] = np.round(found)
     return x
 

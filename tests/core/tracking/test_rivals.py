@@ -160,7 +160,8 @@ def test_what_others_explain_is_not_false() -> None:
     model = rates.first(d, 2)
     real = d.size == 100
     none = np.zeros(0, np.int64)
-    known = rates.Known(none, none, none, none.reshape(0, 2), real)
+    pairs = none.reshape(0, 2)
+    known = rates.Known(none, none, none, pairs, pairs, none, real)
     assert rates.fit(d, known, still(d), model).false < model.false
     alone = replace(d, conflicts=None)
     assert rates.fit(alone, known, still(d), model).false > 0.2
