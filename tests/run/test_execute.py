@@ -44,12 +44,13 @@ def test_a_damaged_region_does_not_keep_the_rest_from_being_done(tmp_path: Path)
 
 
 def test_a_step_is_stopped_if_many_blocks_in_a_row_fail_alike(tmp_path: Path) -> None:
-    ids = tuple(f"0-0-0-{i}" for i in range(400))
-    spec = Spec(folder=str(tmp_path), shape=(1, 1, 2, 800), broken=ids[150:])
+    ids = tuple(f"0-0-0-{i}" for i in range(1000))
+    spec = Spec(folder=str(tmp_path), shape=(1, 1, 2, 2000), broken=ids[150:])
     run = plan(tmp_path, spec)
     with pytest.raises(BigsegError, match=r"stopped: 100 blocks in a row failed with the same"):
         run_steps(run, ALONE)
-    assert sum(calls(tmp_path).values()) < 300
+    # Quick blocks go by the tenth of a second, and so do those that are tried in vain.
+    assert sum(calls(tmp_path).values()) < 700
 
 
 def test_who_continues_gets_past_a_large_damaged_region(tmp_path: Path) -> None:
