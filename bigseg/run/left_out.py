@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bigseg import files
 from bigseg.run.folder import Run, Step, open_run
 from bigseg.run.ledger import Ledger
 
@@ -35,9 +36,14 @@ def holes(url: str) -> list[Hole]:
 
 
 def holes_of(run: Run) -> Iterator[Hole]:
-    """Blocks that a run has left out."""
+    """Blocks that a run has left out; one listing, as mostly there are none."""
+    top = files.join(run.url, "ledger")
+    paths = [path for path in files.tree(top) if path.endswith("skipped.json")]
     for step in run.steps:
-        for number, record in Ledger.of(run, step).skipped().items():
+        ledger = Ledger.of(run, step)
+        here = ledger.url.removeprefix(f"{top}/") + "/"
+        inside = tuple(path.removeprefix(here) for path in paths if path.startswith(here))
+        for number, record in Ledger(ledger.url, inside).skipped().items():
             yield hole_of(step, number, record["error"])
 
 

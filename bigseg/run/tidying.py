@@ -43,6 +43,7 @@ class Tidying:
             if outcome.status in ("done", "skipped"):
                 folder = outcome.number // GROUP
                 self._left[folder] -= 1
-                if not self._left[folder]:
+                # The end of the step sees to an only folder.
+                if not self._left[folder] and len(self._left) > 1:
                     self._pool.submit(self._ledger.compact_folder, str(folder))
             yield outcome

@@ -141,8 +141,8 @@ def test_requests_of_a_run(served: Store, flaky: Proxy) -> None:
     flaky.begin()
     result = pipeline.segment(image, model="nuclei", block=(256, 256), cluster="serial")
     labels = result.labels.removeprefix("s3:/")
-    # Thirteen steps of at most four blocks, and a look for holes; the heartbeat follows the clock.
-    assert sum(n for (_, path), n in flaky.requests.items() if "driver.json" not in path) <= 480
+    # Thirteen steps of at most four blocks; the heartbeat follows the clock.
+    assert sum(n for (_, path), n in flaky.requests.items() if "driver.json" not in path) <= 450
     metadata = [n for (_, path), n in flaky.requests.items() if path.endswith("/zarr.json")]
     assert max(metadata) <= 13  # once for each step, not for each block
     twice = {
