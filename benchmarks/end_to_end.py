@@ -219,10 +219,12 @@ class Peer:
         return difference
 
 
-def segment(image: Path, workers: int, folder: Path) -> tuple[np.ndarray, Taken, dict[str, float]]:
+def segment(
+    image: Path, workers: int, folder: Path, model: str | Path = MODEL
+) -> tuple[np.ndarray, Taken, dict[str, float]]:
     """Run `bigseg segment`: labels, what it took, and where its time went."""
     output = folder / f"labels{workers}.zarr"
-    command = [program(), "segment", image, output, "--model", MODEL, "--workers", str(workers)]
+    command = [program(), "segment", image, output, "--model", model, "--workers", str(workers)]
     taken = run(
         [*command, "--quiet"],
         environment=os.environ | CALM,

@@ -219,9 +219,13 @@ def our_call(net: Any, mode: Mode, device: str) -> Call:
     """What the engine does for each batch."""
     import torch
 
+    from bigseg.nets.packed import pack
+
     layout = torch.channels_last if mode.channels_last else torch.contiguous_format
     dtype = getattr(torch, mode.precision)
     net = net.to(device, dtype).to(memory_format=layout)
+    if device == "cpu" and mode.precision == "bfloat16":
+        pack(net)
 
     @torch.inference_mode()
     def call(tiles: Any) -> Any:

@@ -1,9 +1,10 @@
-"""Cellpose 3 on one image; runs in the peer's environment, which `peers.py` makes.
+"""Cellpose 3, or 4, on one image; runs in the peer's environment, which `peers.py` makes.
 
     peer_cellpose3.py network|whole|blocks SETTINGS.json RESULT
 
 `network` checks that our weights are the peer's network and stores its outputs for one tile,
-`whole` is `CellposeModel.eval` on the array in memory, `blocks` is `distributed_eval`.
+`whole` is `CellposeModel.eval` on the array in memory (of Cellpose 4, too), `blocks` is
+`distributed_eval`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from bigseg.nets.cellpose_sam import CHANNELS, FLOW_MAPS, check_rearrangement
 from bigseg.nets.cellpose_unet import DIAMETERS
+from bigseg.nets.packed import gelu_of
 from bigseg.nets.rotary_attention import Attention, Rotations
 
 LONGEST_PERIOD = 100.0
@@ -49,7 +50,7 @@ class Mlp(nn.Module):
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.fc2(functional.gelu(self.fc1(x)))
+        result: Tensor = self.fc2(gelu_of(self.fc1, x))
         return result
 
 

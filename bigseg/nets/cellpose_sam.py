@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from bigseg.errors import WeightsError
 from bigseg.nets.cellpose_unet import DIAMETERS
+from bigseg.nets.packed import gelu_of
 from bigseg.nets.relative_attention import Attention
 
 CHANNELS = 3
@@ -47,7 +48,7 @@ class Mlp(nn.Module):
         self.lin2 = nn.Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.lin2(functional.gelu(self.lin1(x)))
+        result: Tensor = self.lin2(gelu_of(self.lin1, x))
         return result
 
 

@@ -19,6 +19,7 @@ from bigseg.errors import WeightsError
 from bigseg.nets import weights
 from bigseg.nets.architectures import Architecture, published_keys, recognise
 from bigseg.nets.functions import is_function, load_function
+from bigseg.nets.packed import pack
 from bigseg.nets.tensors import read_tensors
 from bigseg.types import Floats
 
@@ -210,15 +211,19 @@ def load(
     url = weights.locate(model)
     module = build(read_state(url), url)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    half = not single and (device == "cuda" or has_fast_bfloat16())
+    half = not single and prefers_half(device)
     module = module.to(device, torch.bfloat16 if half else torch.float32)
+    if half and device == "cpu":
+        module = pack(module)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     vectors = has_vectors(known.representation)
     fill = not known.any_channels
     return TorchNet(module, known.channels, known.outputs, vectors, device, half, fill)
 
 
-def has_fast_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 faster than float32."""
+def prefers_half(device: str) -> bool:
+    """Whether a device multiplies bfloat16 faster than float32."""
+    if device == "cuda":
+        return True
     capability: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capability.get("avx512_bf16") or capability.get("amx_bf16"))

@@ -49,6 +49,8 @@ class Plane(StageSpec):
     """SHA-256 of the weights."""
     tile: int = 512
     margin: int = 24
+    single: bool = False
+    """Run all of the network in single precision."""
 
     @property
     def axes(self) -> tuple[Axis, Axis]:
@@ -144,7 +146,7 @@ def load(plane: Plane) -> Restorer:
     # Imported here: PyTorch takes a second and 200 MB, and only those that restore need it.
     from bigseg.nets import restorer
 
-    return restorer.load(plane.model, plane.digest)
+    return restorer.load(plane.model, plane.digest, plane.single)
 
 
 def prepare(spec: Spec) -> None:
