@@ -82,8 +82,12 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Environment of shell blocks: `bigseg` is this checkout's, `python` is the one that tests."""
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Environment of shell blocks: `bigseg` is this checkout's, `python` is the one that tests.
+
+    There is no batch system: where one is installed that does not run, each question to it would
+    wait ten seconds for an answer.
+    """
     tools = tmp_path / "bin"
     tools.mkdir()
     command = f'#!/bin/sh\nexec "{sys.executable}" -c "from bigseg.cli import main; main()" "$@"\n'
@@ -91,11 +95,11 @@ def environment(tmp_path: Path) -> dict[str, str]:
     (tools / "bigseg").chmod(0o755)
     (tools / "python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (tools / "python").chmod(0o755)
-    return {
-        **os.environ,
-        "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-    }
+    for question in ("scontrol", "squeue"):
+        (tools / question).write_text("#!/bin/sh\nexit 1\n")
+        (tools / question).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,15 @@ def read_state(url: str) -> dict[str, Tensor]:
     return {name: torch.from_numpy(value) for name, value in found.items()}
 
 
-def build(state: Mapping[str, Tensor], url: str) -> nn.Module:
+def build(state: Mapping[str, Tensor], url: str, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Network of a state dict; every key and shape must fit.
+
+    Parameters
+    ----------
+    state, url
+        Tensors, perhaps views of a file, and where they are from. The network keeps none of them.
+    dtype
+        Of its parameters.
 
     Raises
     ------
@@ -52,8 +59,20 @@ def build(state: Mapping[str, Tensor], url: str) -> nn.Module:
     except KeyError as error:
         raise WeightsError(f"{url} lacks the key {error} of a {architecture.name}.") from error
     _compare(shapes, net, architecture, url)
-    net.load_state_dict({name: value.float() for name, value in state.items()})
+    if dtype == torch.float32:
+        net.load_state_dict({name: value.float() for name, value in state.items()})
+    else:
+        # Cast from the file as it is mapped: a copy in single precision would double the memory.
+        net.load_state_dict({name: _as_read(value) for name, value in state.items()}, assign=True)
+        net = net.to(dtype)
     return net.eval()
+
+
+def _as_read(value: Tensor) -> Tensor:
+    """A tensor that casting will copy; what stays as it is must not depend on a file, either."""
+    if value.ndim < 2 or not value.is_floating_point():
+        return value.clone()
+    return value.float()
 
 
 def _compare(
@@ -209,10 +228,9 @@ def load(
     if is_function(model):
         return Called(model, load_function(model), known.outputs)
     url = weights.locate(model)
-    module = build(read_state(url), url)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     half = not single and prefers_half(device)
-    module = module.to(device, torch.bfloat16 if half else torch.float32)
+    module = build(read_state(url), url, torch.bfloat16 if half else torch.float32).to(device)
     if half and device == "cpu":
         module = pack(module)
     module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

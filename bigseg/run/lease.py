@@ -31,6 +31,10 @@ PATIENCE = 3
 """Beats without a change until an owner is taken for dead."""
 
 
+_driving: set[str] = set()
+"""Owners that drive in this process."""
+
+
 class AnotherDriver(BigsegError, RuntimeError):
     """Somebody else drives this run, or has taken it over."""
 
@@ -104,12 +108,24 @@ def drive(run: str, *, beat: float = BEAT) -> Iterator[Lease]:
         If another driver works on the run, which takes a few beats to find out if it is on another
         machine.
     """
-    held = Lease(lease_url(run), _content(uuid.uuid4().hex, 0), beat)
-    _acquire(held)
+    owner = uuid.uuid4().hex
+    held = Lease(lease_url(run), _content(owner, 0), beat)
+    _driving.add(owner)
+    try:
+        _acquire(held)
+        with _beating(held):
+            yield held
+    finally:
+        _driving.discard(owner)
+
+
+@contextmanager
+def _beating(held: Lease) -> Iterator[None]:
+    """Keep a lease meanwhile, and give it back."""
     heart = Thread(target=held.keep, name="bigseg-heartbeat", daemon=True)
     heart.start()
     try:
-        yield held
+        yield
     finally:
         held._stop.set()
         heart.join()
@@ -148,6 +164,8 @@ def _is_gone(found: bytes) -> bool:
     owner = _parse(found)
     if owner.get("machine") != _machine():
         return False
+    if owner.get("pid") == os.getpid():  # perhaps the store failed when it was to be given back
+        return owner.get("owner") not in _driving
     try:
         process = psutil.Process(int(owner["pid"]))
         alive = process.status() != psutil.STATUS_ZOMBIE

@@ -89,6 +89,20 @@ def test_a_driver_that_died_here_is_replaced_at_once(run, tmp_path):
     assert not files.exists(lease_url(run))
 
 
+def test_what_could_not_be_given_back_is_taken_again_at_once(run, monkeypatch):
+    def fail(_):
+        raise OSError("no answer")
+
+    with monkeypatch.context() as broken, drive(run, beat=60):
+        broken.setattr(files, "remove", fail)
+    assert files.exists(lease_url(run))
+    started = time.monotonic()
+    with drive(run, beat=60) as lease:
+        assert time.monotonic() - started < 10
+        lease.check()
+    assert not files.exists(lease_url(run))
+
+
 def test_a_damaged_lease_is_that_of_nobody(run):
     files.put(lease_url(run), b"\0")
     with drive(run, beat=BEAT) as lease:
