@@ -48,6 +48,7 @@ def taught(data: Path) -> Path:
 def peer(image: Path, model: Path, folder: Path) -> tuple[np.ndarray, Taken]:
     """Run `CellposeModel.eval` as it is by default: labels, and what it took."""
     asked, result = folder / "settings.json", folder / "peer.npy"
+    script = HERE / "peer_cellpose3.py"
     asked.write_text(json.dumps({"image": str(image / "0"), "weights": str(model), "eval": {}}))
     taken = run(
         [

@@ -17,10 +17,10 @@ from bigseg import cores
 from bigseg.core.representations import Name, has_vectors
 from bigseg.errors import WeightsError
 from bigseg.nets import weights
-from bigseg.nets.architectures import Architecture, published_keys, recognise
+from bigseg.nets.architectures import Architecture, Shapes, published_keys, recognise
 from bigseg.nets.functions import is_function, load_function
 from bigseg.nets.packed import pack
-from bigseg.nets.tensors import read_tensors
+from bigseg.nets.tensors import read_shapes, read_tensors
 from bigseg.types import Floats
 
 FLOW_SCALE = 5.0
@@ -51,14 +51,7 @@ def build(state: Mapping[str, Tensor], url: str, dtype: torch.dtype = torch.floa
     WeightsError
         Naming the first key that is missing, unknown or of another shape.
     """
-    shapes = {name: tuple(value.shape) for name, value in state.items()}
-    architecture = recognise(shapes, url)
-    module = import_module(f"bigseg.nets.{architecture.module}")
-    try:
-        net: nn.Module = module.build(shapes)
-    except KeyError as error:
-        raise WeightsError(f"{url} lacks the key {error} of a {architecture.name}.") from error
-    _compare(shapes, net, architecture, url)
+    net = _fitting({name: tuple(value.shape) for name, value in state.items()}, url)
     if dtype == torch.float32:
         net.load_state_dict({name: value.float() for name, value in state.items()})
     else:
@@ -68,6 +61,32 @@ def build(state: Mapping[str, Tensor], url: str, dtype: torch.dtype = torch.floa
     return net.eval()
 
 
+def check(url: str) -> None:
+    """Refuse a file that fits no network; of its numbers only those are read that never change.
+
+    Raises
+    ------
+    WeightsError
+        Naming the first key that is missing, unknown or of another shape.
+    """
+    net = _fitting(published_keys(read_shapes(url)), url)
+    constants = published_keys(read_tensors(url, [f"{prefix}W2" for prefix in ("", "module.")]))
+    found = {name: torch.from_numpy(value) for name, value in constants.items()}
+    net.load_state_dict(found, strict=False)
+
+
+def _fitting(shapes: Shapes, url: str) -> nn.Module:
+    """Network with keys and shapes like those of a file, without its numbers."""
+    architecture = recognise(shapes, url)
+    module = import_module(f"bigseg.nets.{architecture.module}")
+    try:
+        net: nn.Module = module.build(shapes)
+    except KeyError as error:
+        raise WeightsError(f"{url} lacks the key {error} of a {architecture.name}.") from error
+    _compare(shapes, net, architecture, url)
+    return net
+
+
 def _as_read(value: Tensor) -> Tensor:
     """A tensor that casting will copy; what stays as it is must not depend on a file, either."""
     if value.ndim < 2 or not value.is_floating_point():
@@ -75,9 +94,7 @@ def _as_read(value: Tensor) -> Tensor:
     return value.float()
 
 
-def _compare(
-    shapes: Mapping[str, tuple[int, ...]], net: nn.Module, architecture: Architecture, url: str
-) -> None:
+def _compare(shapes: Shapes, net: nn.Module, architecture: Architecture, url: str) -> None:
     """Refuse a file whose keys or shapes are not those of the network."""
     own = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     for name, shape in own.items():

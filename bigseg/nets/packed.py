@@ -48,10 +48,13 @@ def pack(net: nn.Module) -> nn.Module:
     """Replace the large linear layers of a network in half precision on a processor, in place."""
     if not can_pack():
         return net
-    for module in list(net.modules()):
-        for name, child in module.named_children():
-            if isinstance(child, nn.Linear) and child.weight.numel() >= LEAST:
-                setattr(module, name, PackedLinear(child))
+    for name in [name for name, _ in net.named_children()]:
+        child = net.get_submodule(name)
+        if isinstance(child, nn.Linear) and child.weight.numel() >= LEAST:
+            # What this one held is free for the next: memory grows by one layer, not by all.
+            setattr(net, name, PackedLinear(child))
+        else:
+            pack(child)
     return net
 
 

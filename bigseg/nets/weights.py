@@ -95,7 +95,14 @@ def digest(model: str) -> str:
     """SHA-256 of the weights, which identifies them whatever their path."""
     if is_function(model):
         return source_digest(model)
-    return files.sha256(locate(model))
+    url = locate(model)
+    return _sha256(url, files.stamp(url))
+
+
+@lru_cache(maxsize=32)
+def _sha256(url: str, stamp: str) -> str:
+    """SHA-256 of a file; a gigabyte takes a second. Read again if its `stamp` is another."""
+    return files.sha256(url)
 
 
 def describe(model: str, representation: Name | None = None) -> Model:

@@ -17,7 +17,7 @@ from bigseg.errors import SpecError
 from bigseg.events import Listener, WorkersReady, ignore
 from bigseg.run import gpus, kubernetes, queues, security
 from bigseg.run.dask import CONFIG, dask
-from bigseg.run.environment import environment
+from bigseg.run.environment import environment, restored
 from bigseg.run.execute import Group, Groups, serial, threads
 from bigseg.run.folder import Step
 from bigseg.run.machine import cores, memory, worker_memory
@@ -241,9 +241,9 @@ def _local(count: int, limit: int | None) -> Iterator[Group]:
             f"{count} worker(s) of {limit / 1e9:.1f} GB do not fit into the {memory() / 1e9:.1f} "
             "GB of this machine; ask for fewer --workers or less memory."
         )
-    share = max(cores() // count, 1)
+    share, shared = max(cores() // count, 1), _shared()  # asked before Dask sets it here
     config = {**CONFIG, "distributed.nanny.pre-spawn-environ": environment(share)}
-    with dask_library.config.set(config):
+    with restored(), dask_library.config.set(config):
         with _deaf():
             cluster = LocalCluster(
                 n_workers=count,
@@ -260,7 +260,7 @@ def _local(count: int, limit: int | None) -> Iterator[Group]:
             "on this machine"
         )
         with cluster, Client(cluster, set_as_default=False) as client:
-            yield Group(dask(client, count), count, _shared(), about)
+            yield Group(dask(client, count), count, shared, about)
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from bigseg.storage import current
@@ -23,6 +25,21 @@ def environment(cores: int) -> dict[str, str]:
     # others do not run, that made the network seven times slower.
     share = dict.fromkeys(THREADS, str(max(cores, 1)))
     return share | ALLOCATOR | {"OMP_WAIT_POLICY": "passive"} | current().environment()
+
+
+@contextmanager
+def restored() -> Iterator[None]:
+    """Undo what Dask leaves in this process's environment, where it puts what workers inherit.
+
+    What runs here afterwards would take it for the user's wish.
+    """
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def variables(config: Mapping[str, Any]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from distributed import Client
 
 from bigseg.errors import SpecError
 from bigseg.run.dask import CONFIG, dask
-from bigseg.run.environment import environment
+from bigseg.run.environment import environment, restored
 from bigseg.run.execute import Group
 from bigseg.run.machine import cores, worker_memory
 from bigseg.specs.cluster import Cuda, to_bytes
@@ -43,7 +43,7 @@ def open_gpus(spec: Cuda) -> Iterator[Group]:
     limit = to_bytes(spec.memory) if spec.memory else worker_memory(count)
     share = max(cores() // count, 1)
     config = {**CONFIG, "distributed.nanny.pre-spawn-environ": environment(share)}
-    with dask_library.config.set(config):
+    with restored(), dask_library.config.set(config):
         cluster = LocalCUDACluster(
             CUDA_VISIBLE_DEVICES=list(devices),
             threads_per_worker=1,

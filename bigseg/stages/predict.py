@@ -31,10 +31,10 @@ from bigseg.io.region import Region
 from bigseg.io.scratch import create_scratch, scratch
 from bigseg.io.volume import Volume
 from bigseg.nets import weights
+from bigseg.nets.functions import is_function
 from bigseg.stages import windows
 from bigseg.stages.normalize import Sight, look, ranges
 from bigseg.stages.restore import Plane, restore, source_box
-from bigseg.stages.restore import load as load_restorer
 from bigseg.stages.totals import totals
 from bigseg.types import Facts, Floats, StageSpec
 
@@ -126,18 +126,22 @@ def predictions_url(run: str) -> str:
 
 def check(spec: Spec) -> None:
     """Refuse weights that fit no network."""
-    own = [model for model in spec.models if model not in weights.bundled()]  # those are tested
-    if own and spec.representation != "labels":
-        load(spec)
+    # Those that are bundled are tested, and functions were loaded when they were described.
+    own = [m for m in spec.models if m not in weights.bundled() and not is_function(m)]
     if spec.restore is not None:
-        load_restorer(spec.restore)
+        own.append(spec.restore.model)
+    if own:
+        # Imported here: PyTorch takes a second and 200 MB of every process, and only those that
+        # predict need it.
+        from bigseg.nets import network
+
+        for model in own:
+            network.check(weights.locate(model))
 
 
 def load(spec: Spec) -> Ensemble:
     """The networks, built once per process."""
-    # Imported here: PyTorch takes a second and 200 MB of every process, and only those that
-    # predict need it.
-    from bigseg.nets import network
+    from bigseg.nets import network  # see `check`
 
     return network.load_all(spec.models, spec.digests, spec.representation, spec.published)
 

@@ -119,7 +119,10 @@ def _moved(level: Level, start: tuple[float, ...]) -> Level:
 def check(spec: Spec) -> None:
     """Refuse weights that do not restore, or fit no network."""
     describe_restorer(spec.plane.model)
-    load(spec.plane)
+    # Imported here: PyTorch takes a second and 200 MB, and only those that restore need it.
+    from bigseg.nets import network
+
+    network.check(weights.locate(spec.plane.model))
 
 
 def describe_restorer(model: str) -> weights.Model:
@@ -143,8 +146,7 @@ def describe_restorer(model: str) -> weights.Model:
 
 def load(plane: Plane) -> Restorer:
     """The network, built once per process."""
-    # Imported here: PyTorch takes a second and 200 MB, and only those that restore need it.
-    from bigseg.nets import restorer
+    from bigseg.nets import restorer  # see `check`
 
     return restorer.load(plane.model, plane.digest, plane.single)
 

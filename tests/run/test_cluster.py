@@ -43,6 +43,18 @@ def test_who_says_how_many_threads_libraries_may_use_is_heeded(
         assert cluster.cores is None
 
 
+def test_workers_on_this_machine_share_its_cores_and_leave_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "7")
+    for _ in range(2):  # the second would take for a wish what the first left
+        with open_group("local", 2) as cluster:
+            assert cluster.cores == cores()
+    assert "OMP_NUM_THREADS" not in os.environ
+    assert os.environ["MKL_NUM_THREADS"] == "7"
+
+
 def test_an_unknown_name() -> None:
     with (
         pytest.raises(SpecError, match="Cluster 'slrm' is unknown; use local, serial, threads"),
