@@ -51,14 +51,7 @@ def peer(image: Path, model: Path, folder: Path) -> tuple[np.ndarray, Taken]:
     script = HERE / "peer_cellpose3.py"
     asked.write_text(json.dumps({"image": str(image / "0"), "weights": str(model), "eval": {}}))
     taken = run(
-        [
-            peer_python(CELLPOSE, ENVIRONMENT),
-            "-P",
-            HERE / "peer_cellpose3.py",
-            "whole",
-            asked,
-            result,
-        ],
+        [peer_python(CELLPOSE, ENVIRONMENT), "-P", script, "whole", asked, result],
         environment=peer_environment(threads=None) | CALM | {"HOME": str(folder)},
         folder=folder,
         log=folder / "peer.log",

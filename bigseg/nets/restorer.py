@@ -1,9 +1,9 @@
 """A restoring network with its weights: an image of one channel to a better one.
 
-In bfloat16 a bright image has no more than 128 grey levels. So where a processor is fast in it,
-the first and the last layers, which see grey levels, stay in single precision, and the many
-features between them, whose rounding errors even out, do not. Benchmark `restoring.py` says what
-that costs.
+Images that are kept are restored in single precision: in bfloat16 a bright image has no more than
+128 grey levels. For one that only another network will see, the first and the last layers, which
+see grey levels, stay so, and the many features between them, whose rounding errors even out, do
+not, where that is faster. Benchmark `restoring.py` says what it costs.
 """
 
 from __future__ import annotations

@@ -106,7 +106,8 @@ def predict_blocks(
 def cheapest_edge(length: int, scale: float, tiling: Tiling, tiles: int, longest: int) -> int:
     """Length of blocks for which the network computes least, or nearly, along an axis.
 
-    Of those that cost the same, the longest: it has the fewest blocks.
+    Of those that cost the same, one with the fewest blocks, and of these the shortest: its blocks
+    are most alike, so that no worker waits long for another.
 
     Parameters
     ----------
@@ -128,7 +129,8 @@ def cheapest_edge(length: int, scale: float, tiling: Tiling, tiles: int, longest
         for edge in range(most, max(most // 2, STRIDE) - 1, -STRIDE)
     }
     least = min(costs.values())
-    return max(edge for edge, cost in costs.items() if cost <= NEARLY * least)
+    cheap = [edge for edge, cost in costs.items() if cost <= NEARLY * least]
+    return min(cheap, key=lambda edge: (ceil(length / edge), edge))
 
 
 def computed_along(length: int, block: int, scale: float, tiling: Tiling) -> int:

@@ -50,7 +50,8 @@ class Plane(StageSpec):
     tile: int = 512
     margin: int = 24
     single: bool = False
-    """Run all of the network in single precision."""
+    """Run all of the network in single precision: images that are kept deserve it, those on their
+    way to a network that rounds them anyway do not."""
 
     @property
     def axes(self) -> tuple[Axis, Axis]:
