@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +80,28 @@ def as_range(numbers: Numbers) -> Batch:
     if last - first + 1 == len(numbers) and (np.diff(numbers) == 1).all():
         return range(first, last + 1)
     return tuple(numbers.tolist())
+
+
+@dataclass(frozen=True)
+class Share:
+    """Cores for each block, of those that workers share."""
+
+    usual: int
+    last: frozenset[int]
+    """Blocks that are computed when other workers have none left."""
+    most: int
+    """Cores for each of those."""
+
+    def of(self, numbers: Sequence[int]) -> int:
+        """Cores for each block of a batch."""
+        return self.most if self.last.issuperset(numbers) else self.usual
+
+
+def shared(cores: int, workers: int, numbers: Numbers) -> Share:
+    """Share cores out, as if all blocks took as long, so that none is idle at the end."""
+    rest = len(numbers) % workers
+    last = frozenset(numbers[len(numbers) - rest :].tolist())
+    return Share(max(cores // workers, 1), last, max(cores // max(rest, 1), 1))
 
 
 def ordered(left: Numbers, failed: Numbers, first: int) -> Numbers:

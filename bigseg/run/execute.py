@@ -25,7 +25,7 @@ from bigseg.events import (
     ignore,
 )
 from bigseg.holes import may_leave_out
-from bigseg.run.batches import Batch, Batches, ordered
+from bigseg.run.batches import Batch, Batches, Share, ordered, shared
 from bigseg.run.breaker import GIVE_UP_FIRST, alike, too_many
 from bigseg.run.folder import Run, Step
 from bigseg.run.ledger import Ledger
@@ -178,16 +178,16 @@ def run_step(
     purpose = uuid.uuid4().hex  # all has been prepared, and nobody makes it anew till the end
     for attempt in range(tries):
         queue = Batches(pending, group.workers)
-        share = group.cores and max(group.cores // max(min(group.workers, len(pending)), 1), 1)
         work = partial(
             run_blocks,
             run.url,
             step.name,
             fingerprint=step.fingerprint,
-            cores=share,
             limit=TASK_LIMIT,
             purpose=purpose,
         )
+        if group.cores:
+            work = partial(_on_cores, work, shared(group.cores, group.workers, pending))
         task = carried(work)  # with how buckets are reached
         with closing(group.execute(task, queue)) as results, Tidying(ledger, done) as tidying:
             outcomes = _named(step, ledger, _taken_back(queue, chain.from_iterable(results)))
@@ -204,6 +204,13 @@ def run_step(
     if not may_leave_out():
         raise BlocksFailed(step.name, {o.block: o.error for o in failed}, run.url)
     _leave_out(run, step, failed, listen)
+
+
+def _on_cores(
+    work: Callable[..., list[Outcome]], share: Share, numbers: Sequence[int]
+) -> list[Outcome]:
+    """Compute blocks on as many cores as are theirs."""
+    return work(numbers, cores=share.of(numbers))
 
 
 def _leave_out(run: Run, step: Step, failed: Sequence[Outcome], listen: Listener) -> None:

@@ -124,3 +124,10 @@ def test_few_blocks_share_all_cores(tmp_path: Path, blocks: int, share: int) -> 
     run_steps(run, Group(serial, 4, cores=8))
     facts = StepFacts(Ledger.of(run, run.steps[0]), blocks)
     assert {one["cores"] for one in facts} == {share}
+
+
+def test_blocks_at_the_end_use_the_cores_of_workers_that_have_none_left(tmp_path: Path) -> None:
+    run = plan(tmp_path, Spec(folder=str(tmp_path), shape=(1, 1, 2, 12)))
+    run_steps(run, Group(serial, 4, cores=8))
+    facts = StepFacts(Ledger.of(run, run.steps[0]), 6)
+    assert sorted(one["cores"] for one in facts) == [2, 2, 2, 2, 4, 4]
