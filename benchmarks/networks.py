@@ -142,7 +142,7 @@ CASES = {
     "unet-half": Case(ours=lambda: our_unet(2, 16, 32, 64, 128), **UNET),
     "restore": Case(
         ours=our_restorer,
-        **UNET | {"channels": 1},
+        **UNET | {"channels": 1, "our_modes": UNET_MODES[:2]},  # never bfloat16: grey levels
     ),
     "scellseg": Case(
         ours=our_scellseg,
@@ -220,18 +220,12 @@ def our_call(net: Any, mode: Mode, device: str) -> Call:
     import torch
 
     from bigseg.nets.packed import pack
-    from bigseg.nets.restorer import half_between
 
     layout = torch.channels_last if mode.channels_last else torch.contiguous_format
     dtype = getattr(torch, mode.precision)
-    if net.outputs == 1 and mode == HALF:  # a restoring network
-        half_between(net.to(device))
-        dtype = torch.float32
-    else:
-        net = net.to(device, dtype)
-        if device == "cpu" and mode.precision == "bfloat16":
-            pack(net)
-    net = net.to(memory_format=layout)
+    net = net.to(device, dtype).to(memory_format=layout)
+    if device == "cpu" and mode.precision == "bfloat16":
+        pack(net)
 
     @torch.inference_mode()
     def call(tiles: Any) -> Any:

@@ -147,7 +147,6 @@ def plan_plane(spec: RestoreSpec, volume: Volume) -> restore.Plane:
         digest=known.digest,
         tile=TILE,
         margin=MARGIN,
-        single=True,
     )
 
 

@@ -261,7 +261,6 @@ def _restoring(spec: SegmentSpec, volume: Volume, diameter: float) -> restore.Pl
         result=(y, x),
         model=spec.restore,
         digest=model.digest,
-        single=spec.parity,
     )
 
 

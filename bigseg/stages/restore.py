@@ -49,9 +49,6 @@ class Plane(StageSpec):
     """SHA-256 of the weights."""
     tile: int = 512
     margin: int = 24
-    single: bool = False
-    """Run all of the network in single precision: images that are kept deserve it, those on their
-    way to a network that rounds them anyway do not."""
 
     @property
     def axes(self) -> tuple[Axis, Axis]:
@@ -149,7 +146,7 @@ def load(plane: Plane) -> Restorer:
     """The network, built once per process."""
     from bigseg.nets import restorer  # see `check`
 
-    return restorer.load(plane.model, plane.digest, plane.single)
+    return restorer.load(plane.model, plane.digest)
 
 
 def prepare(spec: Spec) -> None:

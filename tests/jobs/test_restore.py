@@ -97,7 +97,7 @@ def run_restore(
 
 def whole(data: np.ndarray, model: str, plane: restore.Plane) -> np.ndarray:
     """Every plane restored in one piece, as the network gives it: float32 (t, c, z, y, x)."""
-    net = restorer.load(model, weights.digest(model), single=True)
+    net = restorer.load(model, weights.digest(model))
     result = np.empty((*data.shape[:3], *plane.result), np.float32)
     wanted = ((0, plane.result[0]), (0, plane.result[1]))
     for c in range(data.shape[1]):
@@ -153,7 +153,7 @@ def test_frames_and_planes_may_have_ranges_of_their_own(
     data = (voxels() * brightness).astype(np.uint16)
     image, out = make_image(str(tmp_path / "image.zarr"), data), str(tmp_path / "out.zarr")
     run_restore(image, out, model=model, channels=(0,), normalize_per=per, values="network")
-    found, net = pixels(out), restorer.load(model, weights.digest(model), single=True)
+    found, net = pixels(out), restorer.load(model, weights.digest(model))
     plane = open_run(f"{out}.bigseg").step("restore").spec.plane
     for t, z in np.ndindex(2, 2):
         ranged = data[t, 0, z] if per == "plane" else data[t, 0]

@@ -71,7 +71,7 @@ def test_a_plane_is_restored_as_by_cellpose(
     expected = original(tmp_path, image, diameter)
     y, x = (Axis(n, int(n * 30 / diameter), n, Tiling(TILE, MARGIN)) for n in shape)
     assert len(y.starts) == 1 or y.edge == TILE
-    net = restorer.load(url, weights.digest(url), single=True)
+    net = restorer.load(url, weights.digest(url))
     planes = rescale(image, *np.percentile(image, (1, 99)))[None]
     found = restore_planes(net, planes, (y, x), ((0, shape[0]), (0, shape[1])))[0]
     assert float(np.abs(found - expected).max() / np.abs(expected).max()) < 1e-5
