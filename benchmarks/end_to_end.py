@@ -257,13 +257,25 @@ def warm_up(image: Path, folder: Path) -> None:
     subprocess.run([*command, "--block", "64,64"], check=True)
 
 
+def scores(labels: np.ndarray, truth: np.ndarray) -> list[str]:
+    """Average precision at each threshold."""
+    matches = match(*contingency(labels, truth))
+    return [f"{average_precision(matches, threshold):.3f}" for threshold in THRESHOLDS]
+
+
 def row(case: Case, name: str, labels: np.ndarray, truth: np.ndarray, taken: Taken) -> list[str]:
     """Cells of the table, all but the ratios."""
-    matches = match(*contingency(labels, truth))
-    scores = [f"{average_precision(matches, threshold):.3f}" for threshold in THRESHOLDS]
     objects = str(len(np.unique(labels[labels > 0])))
     memory = [f"{taken.largest / 1e6:.0f}", f"{taken.together / 1e6:.0f}"]
-    return [case.name, name, f"{taken.wall:.1f}", f"{taken.cpu:.1f}", *memory, objects, *scores]
+    return [
+        case.name,
+        name,
+        f"{taken.wall:.1f}",
+        f"{taken.cpu:.1f}",
+        *memory,
+        objects,
+        *scores(labels, truth),
+    ]
 
 
 def compare(

@@ -20,12 +20,9 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from end_to_end import CALM, HERE, THRESHOLDS, Case, convert, line, mosaic, segment, warm_up
+from end_to_end import CALM, HERE, Case, convert, line, mosaic, scores, segment, warm_up
 from peers import CELLPOSE, ENVIRONMENT, peer_environment, peer_python
 from watch import Taken, run
-
-from bigseg.core.metrics import average_precision, match
-from bigseg.core.overlap import contingency
 
 WEIGHTS = ENVIRONMENT / "taught_sam.pt"
 CASES = {n: Case(f"{256 * n}×{256 * n}", n, 2, 0) for n in (2, 4, 8)}
@@ -57,12 +54,6 @@ def peer(image: Path, model: Path, folder: Path) -> tuple[np.ndarray, Taken]:
         log=folder / "peer.log",
     )
     return np.load(result), taken
-
-
-def scores(labels: np.ndarray, truth: np.ndarray) -> list[str]:
-    """Average precision at each threshold."""
-    matches = match(*contingency(labels, truth))
-    return [f"{average_precision(matches, threshold):.3f}" for threshold in THRESHOLDS]
 
 
 def compare(case: Case, data: Path, model: Path, workers: list[int], folder: Path) -> None:

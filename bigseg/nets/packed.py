@@ -31,7 +31,7 @@ class PackedLinear(nn.Module):
         self.weight = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach())
 
     def forward(self, x: Tensor, then: str = "none") -> Tensor:
-        """(…, inputs) → (…, outputs); `then` is what follows, "none" or "gelu", at no cost."""
+        """(…, inputs) → (…, outputs); `then` is done to them in the cache: "none" or "gelu"."""
         result: Tensor = torch.ops.mkldnn._linear_pointwise(
             x, self.weight, self.bias, then, [], "none"
         )
@@ -40,8 +40,7 @@ class PackedLinear(nn.Module):
 
 def gelu_of(layer: nn.Module, x: Tensor) -> Tensor:
     """GELU of what a linear layer gives."""
-    result: Tensor = layer(x, "gelu") if isinstance(layer, PackedLinear) else layer(x)
-    return result if isinstance(layer, PackedLinear) else functional.gelu(result)
+    return layer(x, "gelu") if isinstance(layer, PackedLinear) else functional.gelu(layer(x))
 
 
 def pack(net: nn.Module) -> nn.Module:

@@ -242,8 +242,9 @@ def _local(count: int, limit: int | None) -> Iterator[Group]:
             "GB of this machine; ask for fewer --workers or less memory."
         )
     share, shared = max(cores() // count, 1), _shared()  # asked before Dask sets it here
-    config = {**CONFIG, "distributed.nanny.pre-spawn-environ": environment(share)}
-    with restored(), dask_library.config.set(config):
+    given = environment(share)
+    config = {**CONFIG, "distributed.nanny.pre-spawn-environ": given}
+    with restored(given), dask_library.config.set(config):
         with _deaf():
             cluster = LocalCluster(
                 n_workers=count,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,17 +28,17 @@ def environment(cores: int) -> dict[str, str]:
 
 
 @contextmanager
-def restored() -> Iterator[None]:
+def restored(names: Collection[str]) -> Iterator[None]:
     """Undo what Dask leaves in this process's environment, where it puts what workers inherit.
 
     What runs here afterwards would take it for the user's wish.
     """
-    before = dict(os.environ)
+    before = {name: os.environ[name] for name in names if name in os.environ}
     try:
         yield
     finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
+        for name in names:
+            os.environ.pop(name, None)
         os.environ.update(before)
 
 

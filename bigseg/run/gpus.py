@@ -42,8 +42,9 @@ def open_gpus(spec: Cuda) -> Iterator[Group]:
     count = len(devices)
     limit = to_bytes(spec.memory) if spec.memory else worker_memory(count)
     share = max(cores() // count, 1)
-    config = {**CONFIG, "distributed.nanny.pre-spawn-environ": environment(share)}
-    with restored(), dask_library.config.set(config):
+    given = environment(share)
+    config = {**CONFIG, "distributed.nanny.pre-spawn-environ": given}
+    with restored(given), dask_library.config.set(config):
         cluster = LocalCUDACluster(
             CUDA_VISIBLE_DEVICES=list(devices),
             threads_per_worker=1,

@@ -1,11 +1,14 @@
 """The Cellpose-SAM network: attention, its cached tables, any size from shapes alone."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 
 from bigseg.errors import WeightsError
 from bigseg.nets.cellpose_sam import CellposeSam, Sizes, build
+from bigseg.nets.network import check
 from bigseg.nets.relative_attention import (
     head_by_head,
     joined,
@@ -182,3 +185,15 @@ def test_a_file_with_another_rearrangement_is_refused() -> None:
     state["W2"] = state["W2"].flip(0)
     with pytest.raises(WeightsError, match="'W2' is not the fixed rearrangement"):
         tiny().load_state_dict(state)
+
+
+def test_a_file_is_checked_without_its_numbers_but_for_the_constant(tmp_path: Path) -> None:
+    state = tiny().state_dict()
+    for name, changed in {"good": 1, "module.": 1, "bad": 2}.items():
+        prefix = name if name.endswith(".") else ""
+        kept = {prefix + key: value for key, value in state.items()}
+        torch.save({**kept, f"{prefix}W2": changed * state["W2"]}, tmp_path / name)
+    check(str(tmp_path / "good"))
+    check(str(tmp_path / "module."))
+    with pytest.raises(WeightsError, match="'W2' is not the fixed rearrangement"):
+        check(str(tmp_path / "bad"))
